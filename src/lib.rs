@@ -11,3 +11,7 @@ pub mod clock;
 pub mod keys;
 pub mod record;
 pub mod seal;
+
+// the flow, in order
+pub mod generalise;
+pub mod pseudonymise;
