@@ -14,4 +14,5 @@ pub mod seal;
 
 // the flow, in order
 pub mod generalise;
+pub mod lake;
 pub mod pseudonymise;
