@@ -8,6 +8,7 @@
 
 // nouns, no I/O
 pub mod clock;
+pub mod failpoint;
 pub mod keys;
 pub mod record;
 pub mod seal;
@@ -16,3 +17,4 @@ pub mod seal;
 pub mod generalise;
 pub mod lake;
 pub mod pseudonymise;
+pub mod sink;
