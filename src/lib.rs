@@ -11,3 +11,6 @@ pub mod clock;
 pub mod keys;
 pub mod record;
 pub mod seal;
+
+// the flow, in the order a record passes
+pub mod decode;
