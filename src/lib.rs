@@ -14,3 +14,5 @@ pub mod seal;
 
 // the flow, in the order a record passes
 pub mod decode;
+pub mod generalise;
+pub mod pseudonymise;
