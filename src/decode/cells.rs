@@ -47,7 +47,11 @@ impl Text {
         }
         let (start, end) = (span.start as usize, (span.start + span.len) as usize);
         let raw = self.raw.len();
-        if start < raw || span.len == 0 { &self.raw[start.min(raw)..end.min(raw)] } else { &self.tail[start - raw..end - raw] }
+        if start < raw || span.len == 0 {
+            &self.raw[start.min(raw)..end.min(raw)]
+        } else {
+            &self.tail[start - raw..end - raw]
+        }
     }
 
     pub(crate) fn append(&mut self, bytes: &[u8]) -> Span {

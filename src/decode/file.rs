@@ -100,7 +100,9 @@ impl<'d> Run<'d> {
             };
         let no_nul = !oversize && memchr::memchr(0, &bytes).is_none();
         let mut text = Text { raw: bytes, tail: Vec::new() };
-        let constant = |rule: &crate::decode::mapping::FieldRule| rule.constant.as_ref().map_or(Span::NONE, |c| text.append(c.as_bytes()));
+        let constant = |rule: &crate::decode::mapping::FieldRule| {
+            rule.constant.as_ref().map_or(Span::NONE, |c| text.append(c.as_bytes()))
+        };
         let constants = decoder.rules.fields.iter().map(constant).collect();
         let guess = if oversize { 1 } else { text.raw.len() / 100 + 1 };
         let live: Vec<usize> = (0..specs).filter(|i| !decoder.picks[*i].is_empty()).collect();
@@ -139,9 +141,8 @@ impl<'d> Run<'d> {
         let marked = offset == 0 && bytes.starts_with(BYTE_ORDER_MARK);
         let at = if marked { BYTE_ORDER_MARK.len() } else { 0 };
         let framing: Framing = self.decoder.rules.framing;
-        let mut found = Records::new(&bytes, at, framing);
-        // The records are found in a first pass over the bytes; the second reads them in cache order.
-        let found: Vec<Record> = found.by_ref().collect();
+        // All records first: reading one may append to the text that the iterator would borrow.
+        let found: Vec<Record> = Records::new(&bytes, at, framing).collect();
         self.text.raw = bytes;
         for record in found {
             let index = self.records.len() as u32;
@@ -176,7 +177,7 @@ impl<'d> Run<'d> {
         }
         self.split(record)?;
         let fate = self.fate()?;
-        if let (Fate::Drop(rule), _) = (fate, ()) {
+        if let Fate::Drop(rule) = fate {
             self.dropped[FIRST_NAMED_RULE + rule] += 1;
             return Ok(());
         }
@@ -221,7 +222,9 @@ impl<'d> Run<'d> {
     }
 
     fn fate(&self) -> Result<Fate, Fault> {
-        let (Some(slot), Some(dispatch)) = (self.decoder.dispatch, &self.decoder.rules.dispatch) else { return Ok(Fate::Call) };
+        let (Some(slot), Some(dispatch)) = (self.decoder.dispatch, &self.decoder.rules.dispatch) else {
+            return Ok(Fate::Call);
+        };
         let kind = self.text.value(self.cell(slot), self.quote);
         match dispatch.kinds.iter().find(|(text, _)| **text == *kind) {
             Some((_, fate)) => Ok(*fate),
@@ -231,7 +234,9 @@ impl<'d> Run<'d> {
 
     /// Whether an opening record is a whole call (a SIP request that was refused).
     fn is_alone(&self) -> bool {
-        let Some((_, least)) = self.decoder.rules.dispatch.as_ref().and_then(|d| d.alone.as_ref()) else { return false };
+        let Some((_, least)) = self.decoder.rules.dispatch.as_ref().and_then(|d| d.alone.as_ref()) else {
+            return false;
+        };
         let Some(slot) = self.decoder.alone else { return false };
         let text = self.text.value(self.cell(slot), self.quote);
         std::str::from_utf8(&text).ok().and_then(|t| t.parse::<u32>().ok()).is_some_and(|n| n >= *least)

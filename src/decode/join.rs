@@ -224,7 +224,8 @@ fn merge(decoded: &mut Decoded, record: u32, parts: &[Held]) -> Vec<Span> {
             if field.len > 0 || span.is_none() {
                 continue;
             }
-            let start = if span.start + span.len <= part.at.len { raw + span.start } else { rest + span.start - part.at.len };
+            let start =
+                if span.start + span.len <= part.at.len { raw + span.start } else { rest + span.start - part.at.len };
             *field = Span { start, len: span.len };
         }
     }
@@ -237,7 +238,10 @@ fn insert_rows(decoded: &mut Decoded, calls: Vec<(u32, Vec<Span>)>) {
         return;
     }
     let old_rows = std::mem::take(&mut decoded.rows);
-    let old = std::mem::replace(&mut decoded.columns, vec![Vec::with_capacity(old_rows.len() + calls.len()); decoded.specs.len()]);
+    let old = std::mem::replace(
+        &mut decoded.columns,
+        vec![Vec::with_capacity(old_rows.len() + calls.len()); decoded.specs.len()],
+    );
     let mut calls = calls.into_iter().peekable();
     let mut old_rows = old_rows.into_iter().enumerate().peekable();
     loop {

@@ -42,12 +42,19 @@ impl Paths {
 }
 
 /// Fills `cells` with one cell per slot. Values: strings, numbers, booleans; `null` is absent.
-pub(crate) fn split(text: &mut Text, record: Span, paths: &Paths, slots: usize, cells: &mut Vec<Cell>) -> Result<(), Fault> {
+pub(crate) fn split(
+    text: &mut Text,
+    record: Span,
+    paths: &Paths,
+    slots: usize,
+    cells: &mut Vec<Cell>,
+) -> Result<(), Fault> {
     cells.clear();
     cells.resize(slots, Cell::NONE);
     let Text { raw, tail } = text;
     let bytes = record.of(raw);
-    let mut sink = Sink { base: raw.as_ptr() as usize, raw_len: raw.len(), tail, cells, seen: vec![false; slots], at: 0 };
+    let mut sink =
+        Sink { base: raw.as_ptr() as usize, raw_len: raw.len(), tail, cells, seen: vec![false; slots], at: 0 };
     let mut parser = serde_json::Deserializer::from_slice(bytes);
     let parsed = Object { paths, sink: &mut sink }.deserialize(&mut parser).and_then(|()| parser.end());
     let column = sink.at;

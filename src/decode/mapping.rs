@@ -75,7 +75,7 @@ pub(crate) struct Rules {
     /// One per spec.
     pub(crate) fields: Vec<FieldRule>,
     pub(crate) shape: Shape,
-    /// Where each spec is found; the first one unless the data says otherwise.
+    /// Where each spec is found; at least one, and the last unless the data says otherwise.
     pub(crate) layouts: Vec<Layout>,
     pub(crate) comment: Option<u8>,
     pub(crate) skip_rows: u64,
@@ -87,9 +87,14 @@ pub(crate) struct Rules {
 
 #[derive(Debug)]
 pub(crate) enum Shape {
-    Delimited { dialect: Dialect, header: Header },
+    Delimited {
+        dialect: Dialect,
+        header: Header,
+    },
     /// Length of a call record in bytes, if it is fixed.
-    Fixed { length: Option<u32> },
+    Fixed {
+        length: Option<u32>,
+    },
     Json,
 }
 

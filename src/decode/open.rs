@@ -34,8 +34,12 @@ impl FileDecoder {
         let layout = match &rules.shape {
             Shape::Delimited { dialect, header: Header::None } => layout_of(&rules, dialect, head),
             Shape::Delimited { dialect, header } => {
-                let Some((line, names)) = header_row(&rules, dialect, head)? else { return Ok(FileDecoder::empty(rules)) };
-                if let Some((rule, _)) = rules.other_files.iter().find(|(_, column)| names.iter().any(|n| same(n, column))) {
+                let Some((line, names)) = header_row(&rules, dialect, head)? else {
+                    return Ok(FileDecoder::empty(rules));
+                };
+                if let Some((rule, _)) =
+                    rules.other_files.iter().find(|(_, column)| names.iter().any(|n| same(n, column)))
+                {
                     return Ok(FileDecoder::all_dropped(rules.clone(), line, rule.clone()));
                 }
                 if *header == Header::Strict {
@@ -133,7 +137,9 @@ impl Resolver {
             slots.extend(self.slot(place)?);
         }
         match places.first() {
-            Some(Place::Name(column)) if slots.is_empty() && !optional => Err(OpenError::MissingColumn { column: column.clone() }),
+            Some(Place::Name(column)) if slots.is_empty() && !optional => {
+                Err(OpenError::MissingColumn { column: column.clone() })
+            }
             _ => Ok(slots),
         }
     }
@@ -229,7 +235,7 @@ fn printable(name: &str) -> Option<String> {
     fine.then(|| name.to_owned())
 }
 
-/// The first layout whose probe reads as a time in the earliest record that decides; else the first.
+/// The first layout whose probe reads as a time in the earliest record that decides; else the last.
 fn layout_of<'r>(rules: &'r Rules, dialect: &Dialect, head: &[u8]) -> &'r Layout {
     let mut cells = Vec::new();
     let text = Text { raw: head.to_vec(), tail: Vec::new() };
@@ -238,8 +244,12 @@ fn layout_of<'r>(rules: &'r Rules, dialect: &Dialect, head: &[u8]) -> &'r Layout
             continue;
         }
         let fits = |layout: &&Layout| {
-            let Some(spec) = layout.probe.filter(|_| layout.columns.contains(&(cells.len() as u16))) else { return false };
-            let cell = layout.from[spec].iter().find_map(|p| if let Place::Column(n) = p { cells.get(usize::from(*n) - 1) } else { None });
+            let Some(spec) = layout.probe.filter(|_| layout.columns.contains(&(cells.len() as u16))) else {
+                return false;
+            };
+            let cell = layout.from[spec]
+                .iter()
+                .find_map(|p| if let Place::Column(n) = p { cells.get(usize::from(*n) - 1) } else { None });
             let Codec::Time(format) = &rules.specs[spec].codec else { return false };
             cell.is_some_and(|cell| looks_like_time(text.get(cell.span()), format))
         };
@@ -247,7 +257,7 @@ fn layout_of<'r>(rules: &'r Rules, dialect: &Dialect, head: &[u8]) -> &'r Layout
             return layout;
         }
     }
-    &rules.layouts[0]
+    rules.layouts.last().unwrap_or(&rules.layouts[0])
 }
 
 /// Whether text has the shape of a time format (not whether such a time exists).
@@ -293,7 +303,10 @@ mod tests {
 
     #[test]
     fn the_shape_of_a_time() {
-        let local = TimeFormat::Pattern { pattern: "%Y-%m-%d %H:%M:%S".into(), zone: crate::record::field::TimeZoneChoice::Feed };
+        let local = TimeFormat::Pattern {
+            pattern: "%Y-%m-%d %H:%M:%S".into(),
+            zone: crate::record::field::TimeZoneChoice::Feed,
+        };
         let cases: [(&str, &TimeFormat, bool); 8] = [
             ("2026-11-22 10:00:00", &local, true),
             ("2026-11-22 10:00", &local, false),

@@ -109,8 +109,9 @@ enum HalfText {
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "expected a column number, a column name, { at, len }, or a list of these")]
 enum PlacesText {
-    One(PlaceText),
+    // First, because serde would also read a list of two numbers as { at, len }.
     Many(Vec<PlaceText>),
+    One(PlaceText),
 }
 
 #[derive(Deserialize)]
@@ -175,7 +176,8 @@ pub(super) fn rules(name: &str, toml: &str) -> Result<Rules, MappingError> {
         line: e.span().map_or(0, |s| line_of(toml, s.start)),
         message: e.message().to_owned(),
     })?;
-    Check { toml, kind: file.kind, header: file.header.as_ref().map_or(HeaderText::None, |h| *h.get_ref()) }.file(name, file)
+    Check { toml, kind: file.kind, header: file.header.as_ref().map_or(HeaderText::None, |h| *h.get_ref()) }
+        .file(name, file)
 }
 
 fn line_of(toml: &str, offset: usize) -> usize {
@@ -205,7 +207,10 @@ impl Check<'_> {
 
     fn file(&self, name: &str, file: FileText) -> Result<Rules, MappingError> {
         if file.name.get_ref() != name {
-            return self.wrong(file.name.span(), format!("the mapping is called `{}` but its file `{name}`: make them the same", file.name.get_ref()));
+            return self.wrong(
+                file.name.span(),
+                format!("the mapping is called `{}` but its file `{name}`: make them the same", file.name.get_ref()),
+            );
         }
         if *file.version.get_ref() == 0 {
             return self.wrong(file.version.span(), "version counts from 1");
@@ -224,7 +229,9 @@ impl Check<'_> {
             version: *file.version.get_ref(),
             digest: digest(self.toml),
             framing: match &shape {
-                Shape::Delimited { dialect: Dialect { quote: Some(quote), .. }, .. } if file.multiline => Framing::QuotedLines { quote: *quote },
+                Shape::Delimited { dialect: Dialect { quote: Some(quote), .. }, .. } if file.multiline => {
+                    Framing::QuotedLines { quote: *quote }
+                }
                 _ => Framing::Lines,
             },
             specs: specs.into(),
@@ -278,7 +285,11 @@ impl Check<'_> {
             Some(quote) if !quote.get_ref().is_empty() => Some(self.byte(quote, "quote")?),
             _ => None,
         };
-        let dialect = Dialect { delimiter: self.byte(delimiter, "delimiter")?, quote, space_before_quote: file.space_before_quote };
+        let dialect = Dialect {
+            delimiter: self.byte(delimiter, "delimiter")?,
+            quote,
+            space_before_quote: file.space_before_quote,
+        };
         if quote == Some(dialect.delimiter) {
             return self.wrong(delimiter.span(), "`delimiter` and `quote` are the same character");
         }
@@ -291,7 +302,8 @@ impl Check<'_> {
             HeaderText::Strict => Header::Strict,
         };
         if let (Some(columns), true) = (&file.columns, header != Header::None) {
-            return self.wrong(columns.span(), "`columns` is for files without a header; with one, the header is the count");
+            return self
+                .wrong(columns.span(), "`columns` is for files without a header; with one, the header is the count");
         }
         if let (Some(columns), Some(_)) = (&file.columns, file.layout.first()) {
             return self.wrong(columns.span(), "each [[layout]] has its own `columns`");
@@ -334,13 +346,20 @@ impl Check<'_> {
     }
 
     fn codec(&self, at: At, field: Field, text: &FieldText) -> Result<Codec, MappingError> {
-        let given = [text.time.is_some(), text.duration.is_some(), text.ipv4.is_some(), text.words.is_some(), text.scale.is_some()];
+        let given = [
+            text.time.is_some(),
+            text.duration.is_some(),
+            text.ipv4.is_some(),
+            text.words.is_some(),
+            text.scale.is_some(),
+        ];
         if given.into_iter().filter(|g| *g).count() > 1 {
             return self.wrong(at, "a field has one of `time`, `duration`, `ipv4`, `words`, `scale`");
         }
         let is_time = matches!(field, Field::Start | Field::Answer | Field::End);
         if is_time != text.time.is_some() {
-            return self.wrong(at, if is_time { "this field needs `time`" } else { "`time` is for start, answer and end" });
+            return self
+                .wrong(at, if is_time { "this field needs `time`" } else { "`time` is for start, answer and end" });
         }
         if text.duration.is_some() != (field == Field::Duration) {
             return self.wrong(at, "`duration` (its unit) belongs to the field duration, and is needed there");
@@ -389,7 +408,10 @@ impl Check<'_> {
                 };
                 TimeFormat::Pattern { pattern: pattern.to_owned(), zone }
             }
-            _ => return self.wrong(at, "`time` is rfc3339, unix_seconds, unix_millis, unix_micros, or a pattern such as \"%Y-%m-%d %H:%M:%S\""),
+            _ => return self.wrong(
+                at,
+                "`time` is rfc3339, unix_seconds, unix_millis, unix_micros, or a pattern such as \"%Y-%m-%d %H:%M:%S\"",
+            ),
         };
         Ok(Codec::Time(format))
     }
@@ -403,7 +425,9 @@ impl Check<'_> {
                 match text.and_then(|t| t.get_ref().from.as_ref()) {
                     Some(places) => from.push(self.places(at, places)?),
                     None if rule.constant.is_some() => from.push(Vec::new()),
-                    None if self.header != HeaderText::None || self.kind == KindText::Json => from.push(vec![Place::Name(spec.field.name().to_owned())]),
+                    None if self.header != HeaderText::None || self.kind == KindText::Json => {
+                        from.push(vec![Place::Name(spec.field.name().to_owned())])
+                    }
                     None => return self.wrong(at, "this field needs `from`"),
                 }
             }
@@ -418,7 +442,13 @@ impl Check<'_> {
         file.layout.iter().map(|text| self.layout(text.span(), text.get_ref(), specs, rules)).collect()
     }
 
-    fn layout(&self, at: At, text: &LayoutText, specs: &[FieldSpec], rules: &[FieldRule]) -> Result<Layout, MappingError> {
+    fn layout(
+        &self,
+        at: At,
+        text: &LayoutText,
+        specs: &[FieldSpec],
+        rules: &[FieldRule],
+    ) -> Result<Layout, MappingError> {
         if self.header != HeaderText::None {
             return self.wrong(at, "[[layout]] is for files without a header");
         }
@@ -429,15 +459,19 @@ impl Check<'_> {
             };
             from[i] = self.places(at.clone(), places)?;
         }
-        if let Some(i) = (0..specs.len()).find(|i| from[*i].is_empty() && !rules[*i].optional && rules[*i].constant.is_none()) {
+        if let Some(i) =
+            (0..specs.len()).find(|i| from[*i].is_empty() && !rules[*i].optional && rules[*i].constant.is_none())
+        {
             return self.wrong(at, format!("the layout does not place `{}`", specs[i].field.name()));
         }
         let probe = match &text.probe {
             None => None,
-            Some(name) => match specs.iter().position(|s| s.field.name() == name && matches!(s.codec, Codec::Time(_))) {
-                None => return self.wrong(at, "`probe` names a time field of [fields]"),
-                found => found,
-            },
+            Some(name) => {
+                match specs.iter().position(|s| s.field.name() == name && matches!(s.codec, Codec::Time(_))) {
+                    None => return self.wrong(at, "`probe` names a time field of [fields]"),
+                    found => found,
+                }
+            }
         };
         let layout = Layout { columns: text.columns.clone(), probe, from };
         self.reachable(at, &layout, rules)?;
@@ -446,7 +480,9 @@ impl Check<'_> {
 
     /// Every numbered column must be one that records of the layout have.
     fn reachable(&self, at: At, layout: &Layout, rules: &[FieldRule]) -> Result<(), MappingError> {
-        let (Some(least), Some(most)) = (layout.columns.iter().min(), layout.columns.iter().max()) else { return Ok(()) };
+        let (Some(least), Some(most)) = (layout.columns.iter().min(), layout.columns.iter().max()) else {
+            return Ok(());
+        };
         for (places, rule) in layout.from.iter().zip(rules) {
             let reach = if rule.optional { most } else { least };
             let first = places.iter().find_map(|p| if let Place::Column(n) = p { Some(n) } else { None });
@@ -477,19 +513,27 @@ impl Check<'_> {
             PlaceText::Bytes(RangeText { at: from, len }) if self.kind == KindText::Fixed && *from > 0 && *len > 0 => {
                 Ok(Place::Bytes(Range { at: *from, len: *len }))
             }
-            _ => self.wrong(at, match self.kind {
-                KindText::Fixed => "a place in a fixed-width record is { at = N, len = N }, counting bytes from 1",
-                KindText::Json => "a place in a JSON document is a dotted path",
-                KindText::Delimited if named => "with a header, columns are named",
-                KindText::Delimited => "without a header, columns are numbers; names need `header`",
-            }),
+            _ => self.wrong(
+                at,
+                match self.kind {
+                    KindText::Fixed => "a place in a fixed-width record is { at = N, len = N }, counting bytes from 1",
+                    KindText::Json => "a place in a JSON document is a dotted path",
+                    KindText::Delimited if named => "with a header, columns are named",
+                    KindText::Delimited => "without a header, columns are numbers; names need `header`",
+                },
+            ),
         }
     }
 
     fn dispatch(&self, at: At, text: &RecordsText) -> Result<Dispatch, MappingError> {
         let mut kinds: Vec<(Vec<u8>, Fate)> = Vec::new();
         let mut drops: Vec<Arc<str>> = Vec::new();
-        let plain = [(&text.calls, Fate::Call), (&text.opens, Fate::Opens), (&text.closes, Fate::Closes), (&text.fills, Fate::Fills)];
+        let plain = [
+            (&text.calls, Fate::Call),
+            (&text.opens, Fate::Opens),
+            (&text.closes, Fate::Closes),
+            (&text.fills, Fate::Fills),
+        ];
         for (texts, fate) in plain {
             kinds.extend(texts.iter().map(|t| (t.clone().into_bytes(), fate)));
         }
