@@ -13,7 +13,8 @@ pub mod keys;
 pub mod record;
 pub mod seal;
 
-// the flow, in order
+// the flow, in the order a record passes
+pub mod decode;
 pub mod generalise;
 pub mod lake;
 pub mod pseudonymise;
