@@ -15,3 +15,4 @@ pub mod seal;
 // the flow, in order
 pub mod generalise;
 pub mod pseudonymise;
+pub mod source;
