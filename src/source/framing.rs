@@ -177,7 +177,7 @@ impl Framer {
     /// The start of `bytes` that holds at most `batch_lines` lines.
     fn line_bounded<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
         // Counting is much cheaper than finding, and nearly always enough.
-        if memchr_iter(b'\n', bytes).count() <= self.bounds.batch_lines {
+        if memchr_iter(b'\n', bytes).count() < self.bounds.batch_lines {
             return bytes;
         }
         match memchr_iter(b'\n', bytes).nth(self.bounds.batch_lines - 1) {
@@ -272,3 +272,6 @@ fn read_some(input: &mut dyn Read, into: &mut [u8]) -> std::io::Result<usize> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
