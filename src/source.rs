@@ -7,6 +7,7 @@
 
 pub mod compression;
 pub mod files;
+pub mod folder;
 pub mod framing;
 pub mod stdin;
 
@@ -70,6 +71,8 @@ pub enum SourceError {
     Denied { path: PathBuf },
     #[error("{path:?}: {what}, not a file{}", hint(what))]
     NotAFile { path: PathBuf, what: &'static str },
+    #[error("{path:?}: not a folder")]
+    NotAFolder { path: PathBuf },
     #[error("{path:?}: packed with {name}, which is not read; unpack it or use gzip, zstd or bzip2")]
     Unsupported { path: PathBuf, name: &'static str },
     #[error("{path:?}: the archive ends early; nothing of it was loaded")]
@@ -102,6 +105,7 @@ impl SourceError {
             SourceError::Missing { .. } => "missing",
             SourceError::Denied { .. } => "no_permission",
             SourceError::NotAFile { .. } => "not_a_file",
+            SourceError::NotAFolder { .. } => "not_a_folder",
             SourceError::Unsupported { .. } => "unsupported_archive",
             SourceError::Truncated { .. } => "truncated",
             SourceError::Corrupt { .. } => "corrupt",
