@@ -6,6 +6,7 @@
 
 #![warn(unreachable_pub)]
 
+
 // nouns, no I/O
 pub mod clock;
 pub mod failpoint;
@@ -13,9 +14,14 @@ pub mod keys;
 pub mod record;
 pub mod seal;
 
-// the flow, in the order a record passes
+// the flow, in order
+pub mod source;
 pub mod decode;
+pub mod pseudonymise;
 pub mod generalise;
 pub mod lake;
-pub mod pseudonymise;
 pub mod sink;
+
+// beside the flow
+
+// edges
