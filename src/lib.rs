@@ -11,6 +11,8 @@ pub mod clock;
 pub mod keys;
 pub mod record;
 pub mod seal;
+// counting, and what may be shown
+pub mod tally;
 
 // the flow, in order
 pub mod generalise;

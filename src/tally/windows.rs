@@ -1,0 +1,1 @@
+//! Event-time windows and the watermark that closes them.
