@@ -54,7 +54,7 @@ impl Cube {
     /// Reads a definition and refuses what this version cannot count or cannot protect.
     pub fn parse(text: &str) -> Result<Cube, CubeError> {
         let cube: Cube = toml::from_str(text).map_err(|e| CubeError {
-            line: e.span().map_or(0, |s| text[..s.start].lines().count().max(1)),
+            line: e.span().map_or(0, |s| text[..s.start].matches('\n').count() + 1),
             message: e.message().to_owned(),
         })?;
         match cube.fault() {
