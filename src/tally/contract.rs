@@ -114,9 +114,14 @@ pub fn cells(batch: &RecordBatch, cube: &str) -> Result<Vec<(Key, Cell)>, Contra
         .collect()
 }
 
-/// ISO code, `ZZ` for shared and satellite codes; absent as null.
+/// ISO code, `other-intl` for rare, shared and satellite codes; absent as null.
 pub fn country_text(country: Country) -> Option<String> {
-    (country != Country::NONE).then(|| String::from_utf8_lossy(&country.0).into_owned())
+    country.name().map(str::to_owned)
+}
+
+/// The inverse of `country_text` for what is not null.
+pub fn country_of(text: &str) -> Option<Country> {
+    if Country::OTHER.name() == Some(text) { Some(Country::OTHER) } else { Country::parse(text) }
 }
 
 pub fn currency_text(currency: [u8; 3]) -> Option<String> {
@@ -177,7 +182,7 @@ impl<'a> Columns<'a> {
         let text = |i: usize| (!self.text[i].is_null(row)).then(|| self.text[i].value(row));
         let country = |i: usize| match text(i) {
             None => Ok(Country::NONE),
-            Some(t) => Country::parse(t).ok_or(wrong(TEXT[i])),
+            Some(t) => country_of(t).ok_or(wrong(TEXT[i])),
         };
         let hour = self.hour.value(row);
         if self.hour.is_null(row) || hour % US_PER_HOUR != 0 {
