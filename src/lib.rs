@@ -16,4 +16,5 @@ pub mod tally;
 
 // the flow, in order
 pub mod generalise;
+pub mod lake;
 pub mod pseudonymise;
