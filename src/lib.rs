@@ -13,6 +13,8 @@ pub mod failpoint;
 pub mod keys;
 pub mod record;
 pub mod seal;
+// counting, and what may be shown
+pub mod tally;
 
 // the flow, in order
 pub mod source;
