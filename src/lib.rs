@@ -11,3 +11,7 @@ pub mod clock;
 pub mod keys;
 pub mod record;
 pub mod seal;
+
+// keys at rest, and what opens
+pub mod keyfile;
+pub mod vault;
