@@ -15,3 +15,6 @@ pub mod seal;
 // keys at rest, and what opens
 pub mod keyfile;
 pub mod vault;
+// the flow, in order
+pub mod generalise;
+pub mod pseudonymise;
