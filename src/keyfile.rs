@@ -68,7 +68,8 @@ pub fn read(path: &Path, passphrase: &Passphrase) -> Result<Zeroizing<Vec<u8>>, 
     if length > MAX_FILE_BYTES {
         return Err(unreadable(format!("{length} bytes is too large for a key file")));
     }
-    let decryptor = age::Decryptor::new_buffered(std::io::BufReader::new(file)).map_err(|e| unreadable(age_reason(&e)))?;
+    let decryptor =
+        age::Decryptor::new_buffered(std::io::BufReader::new(file)).map_err(|e| unreadable(age_reason(&e)))?;
     let mut identity = age::scrypt::Identity::new(passphrase.0.clone());
     identity.set_max_work_factor(MAX_WORK_FACTOR);
     let mut reader = match decryptor.decrypt(std::iter::once(&identity as &dyn age::Identity)) {
@@ -255,18 +256,26 @@ pub fn ring_text(ring: &KeyRing) -> Zeroizing<Vec<u8>> {
         version: VERSION,
         zone: ZONE.into(),
         file_key: SecretHex::new(*ring.file_key),
-        epochs: ring.epochs.iter().map(|(epoch, lease)| EpochEntry {
-            epoch: epoch.to_string(),
-            generation: lease.generation,
-            analytics: SecretHex::new(*lease.analytics.expose()),
-            tally: SecretHex::new(*lease.tally.expose()),
-            identities: Hex(lease.identities.0.clone()),
-        }).collect(),
-        days: ring.days.iter().map(|(day, keys)| DayEntry {
-            day: day.to_string(),
-            evidence: Hex(keys.evidence.0.clone()),
-            quarantine: Hex(keys.quarantine.0.clone()),
-        }).collect(),
+        epochs: ring
+            .epochs
+            .iter()
+            .map(|(epoch, lease)| EpochEntry {
+                epoch: epoch.to_string(),
+                generation: lease.generation,
+                analytics: SecretHex::new(*lease.analytics.expose()),
+                tally: SecretHex::new(*lease.tally.expose()),
+                identities: Hex(lease.identities.0.clone()),
+            })
+            .collect(),
+        days: ring
+            .days
+            .iter()
+            .map(|(day, keys)| DayEntry {
+                day: day.to_string(),
+                evidence: Hex(keys.evidence.0.clone()),
+                quarantine: Hex(keys.quarantine.0.clone()),
+            })
+            .collect(),
     };
     let room = 4096 + file.epochs.len() * 4096 + file.days.len() * 6144;
     to_wiped_json(&file, room)
@@ -293,7 +302,10 @@ pub fn check_header(path: &Path, plain: &[u8], zone: &str) -> Result<(), KeyErro
     if header.zone != zone {
         return Err(KeyError::Unreadable {
             path: path.display().to_string(),
-            reason: format!("it belongs to the {} zone, not to {zone}", if header.zone == "vault" { "vault" } else { "ingest" }),
+            reason: format!(
+                "it belongs to the {} zone, not to {zone}",
+                if header.zone == "vault" { "vault" } else { "ingest" }
+            ),
         });
     }
     Ok(())
@@ -310,7 +322,10 @@ pub fn malformed(path: &Path, error: &serde_json::Error) -> KeyError {
 fn parse_ring(path: &Path, plain: &[u8]) -> Result<KeyRing, KeyError> {
     check_header(path, plain, ZONE)?;
     let file: RingFile = serde_json::from_slice(plain).map_err(|e| malformed(path, &e))?;
-    let bad = |what: &str| KeyError::Unreadable { path: path.display().to_string(), reason: format!("{what} in it is not valid") };
+    let bad = |what: &str| KeyError::Unreadable {
+        path: path.display().to_string(),
+        reason: format!("{what} in it is not valid"),
+    };
     let public = |hex: Hex| {
         if hex.0.len() == PUBLIC_KEY_LEN { Ok(SealingKey(hex.0)) } else { Err(bad("a public key")) }
     };

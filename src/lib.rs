@@ -13,6 +13,8 @@ pub mod record;
 pub mod seal;
 
 // keys at rest, and what opens
+pub mod cli;
+pub mod config;
 pub mod keyfile;
 pub mod vault;
 // the flow, in order

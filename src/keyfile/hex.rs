@@ -117,7 +117,15 @@ mod tests {
         for ok in [digits.to_string(), format!("{digits}\n"), format!("{digits}\r\n"), digits.to_uppercase()] {
             assert_eq!(*decode_key(ok.as_bytes()).unwrap(), expect);
         }
-        for bad in ["", &digits[1..], &format!("{digits}0"), &format!("{digits}\n\n"), &format!(" {digits}"), &digits.replace('f', "g"), &digits.replacen("00", "+1", 1)] {
+        for bad in [
+            "",
+            &digits[1..],
+            &format!("{digits}0"),
+            &format!("{digits}\n\n"),
+            &format!(" {digits}"),
+            &digits.replace('f', "g"),
+            &digits.replacen("00", "+1", 1),
+        ] {
             assert!(decode_key(bad.as_bytes()).is_none());
         }
     }

@@ -90,7 +90,13 @@ pub fn init(site: &Path, passphrases: Passphrases, clock: &dyn Clock) -> Result<
 }
 
 /// Makes the epochs from `first` to `last`, both included; those that exist are left alone.
-pub fn create(site: &Path, passphrases: Passphrases, first: Epoch, last: Epoch, clock: &dyn Clock) -> Result<Outcome, EpochError> {
+pub fn create(
+    site: &Path,
+    passphrases: Passphrases,
+    first: Epoch,
+    last: Epoch,
+    clock: &dyn Clock,
+) -> Result<Outcome, EpochError> {
     if last < first {
         return Err(EpochError::Backwards { first, last });
     }
@@ -116,13 +122,20 @@ pub fn ensure(site: &Path, passphrases: Passphrases, clock: &dyn Clock) -> Resul
 }
 
 /// Puts a key from outside in the place of an epoch that has sealed nothing yet.
-pub fn import(site: &Path, passphrases: Passphrases, epoch: Epoch, key: EpochKey, clock: &dyn Clock) -> Result<Outcome, EpochError> {
+pub fn import(
+    site: &Path,
+    passphrases: Passphrases,
+    epoch: Epoch,
+    key: EpochKey,
+    clock: &dyn Clock,
+) -> Result<Outcome, EpochError> {
     let _lock = lock_vault(site)?;
     let ingest = ingest_key_file(site);
     let mut store = KeyStore::open(&vault_key_file(site), passphrases.vault)?;
     // Opened before anything changes: with a wrong passphrase the vault must not get ahead.
     keyfile::read(&ingest, &passphrases.ingest)?;
-    let _nobody_ingests = LeaseLock::exclusive(&ingest).map_err(|e| io(&ingest, &e))?.ok_or(EpochError::IngestRunning)?;
+    let _nobody_ingests =
+        LeaseLock::exclusive(&ingest).map_err(|e| io(&ingest, &e))?.ok_or(EpochError::IngestRunning)?;
     if sealed_epochs(site)?.contains(&epoch) {
         return Err(EpochError::AlreadySealed(epoch));
     }
@@ -172,7 +185,14 @@ fn hand_over(site: &Path, store: &KeyStore, passphrase: &Passphrase) -> Result<b
     Ok(true)
 }
 
-fn log(site: &Path, clock: &dyn Clock, store: &KeyStore, event: &str, epochs: &[Epoch], replaced: Option<String>) -> Result<(), EpochError> {
+fn log(
+    site: &Path,
+    clock: &dyn Clock,
+    store: &KeyStore,
+    event: &str,
+    epochs: &[Epoch],
+    replaced: Option<String>,
+) -> Result<(), EpochError> {
     let time = events::timestamp(clock.now_ms());
     let lines: Vec<Event<'_>> = epochs
         .iter()
@@ -199,7 +219,10 @@ fn lock_vault(site: &Path) -> Result<File, EpochError> {
         Ok(file)
     };
     if !fs::exists(site.join("vault")).unwrap_or(false) {
-        return Err(EpochError::Io { path: site.join("vault").display().to_string(), reason: "there is no such folder; `cdrveil init` makes a site".into() });
+        return Err(EpochError::Io {
+            path: site.join("vault").display().to_string(),
+            reason: "there is no such folder; `cdrveil init` makes a site".into(),
+        });
     }
     take().map_err(|e| io(&path, &e))
 }

@@ -151,7 +151,12 @@ impl KeyStore {
         let leased = |epoch: &Epoch| self.epochs.get(epoch).is_some_and(|s| s.state == EpochState::Leased);
         KeyRing {
             file_key: self.file_key.clone(),
-            epochs: self.epochs.iter().filter(|(epoch, _)| leased(epoch)).map(|(epoch, s)| (*epoch, s.lease(*epoch))).collect(),
+            epochs: self
+                .epochs
+                .iter()
+                .filter(|(epoch, _)| leased(epoch))
+                .map(|(epoch, s)| (*epoch, s.lease(*epoch)))
+                .collect(),
             days: self.days.iter().filter(|(day, _)| leased(&day.epoch())).map(|(day, s)| (*day, s.lease())).collect(),
         }
     }
@@ -243,4 +248,3 @@ impl DayEntry {
         }
     }
 }
-

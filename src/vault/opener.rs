@@ -78,12 +78,10 @@ impl BlockOpener {
             return Err(OpenError::HeaderLength(header.len()));
         }
         let (encapsulated, wrapped) = header.split_at(HEADER_LEN - 32 - TAG_LEN);
-        let encapsulated =
-            <Kem as hpke::Kem>::EncappedKey::from_bytes(encapsulated).map_err(|_| OpenError::Header)?;
+        let encapsulated = <Kem as hpke::Kem>::EncappedKey::from_bytes(encapsulated).map_err(|_| OpenError::Header)?;
         let info = block_info(kind, name);
-        let mut context =
-            hpke::setup_receiver::<Aead, Kdf, Kem>(&OpModeR::Base, &with.private(), &encapsulated, &info)
-                .map_err(|_| OpenError::Header)?;
+        let mut context = hpke::setup_receiver::<Aead, Kdf, Kem>(&OpModeR::Base, &with.private(), &encapsulated, &info)
+            .map_err(|_| OpenError::Header)?;
         let key = Zeroizing::new(context.open(wrapped, &block).map_err(|_| OpenError::Header)?);
         let cipher = Aes256Gcm::new_from_slice(&key).map_err(|_| OpenError::Header)?;
         Ok(BlockOpener { kind, unit, block, cipher })
@@ -116,11 +114,14 @@ mod tests {
     fn sealed(rows: &[&[u8]]) -> (OpeningKey, [u8; 16], Vec<u8>, Vec<Vec<u8>>) {
         let key = OpeningKey::random();
         let mut sealer = BlockSealer::new(SealKind::Evidence, DAY.0, &DAY, &key.public()).unwrap();
-        let rows = rows.iter().map(|plain| {
-            let mut out = Vec::new();
-            sealer.seal(plain, &mut out).unwrap();
-            out
-        }).collect();
+        let rows = rows
+            .iter()
+            .map(|plain| {
+                let mut out = Vec::new();
+                sealer.seal(plain, &mut out).unwrap();
+                out
+            })
+            .collect();
         (key, sealer.block(), sealer.header().to_vec(), rows)
     }
 
@@ -171,7 +172,10 @@ mod tests {
             changed[at] ^= 0x80;
             assert!(try_open(SealKind::Evidence, DAY.0, &DAY, &key, block, &changed).is_some(), "byte {at}");
         }
-        assert_eq!(try_open(SealKind::Evidence, DAY.0, &DAY, &key, block, &header[1..]), Some(OpenError::HeaderLength(HEADER_LEN - 1)));
+        assert_eq!(
+            try_open(SealKind::Evidence, DAY.0, &DAY, &key, block, &header[1..]),
+            Some(OpenError::HeaderLength(HEADER_LEN - 1))
+        );
     }
 
     #[test]
@@ -179,7 +183,14 @@ mod tests {
         let (key, block, header, rows) = sealed(&[b"row zero", b"row one"]);
         let opener = BlockOpener::new(SealKind::Evidence, DAY.0, &DAY, &key, block, &header).unwrap();
         let mut plain = b"left over".to_vec();
-        for (row, bytes) in [(1, rows[0].clone()), (0, rows[1].clone()), (2, rows[0].clone()), (0, rows[0][1..].to_vec()), (0, vec![]), (0, vec![0; TAG_LEN - 1])] {
+        for (row, bytes) in [
+            (1, rows[0].clone()),
+            (0, rows[1].clone()),
+            (2, rows[0].clone()),
+            (0, rows[0][1..].to_vec()),
+            (0, vec![]),
+            (0, vec![0; TAG_LEN - 1]),
+        ] {
             assert_eq!(opener.open(row, &bytes, &mut plain), Err(OpenError::Row(row)));
             assert!(plain.is_empty());
         }
