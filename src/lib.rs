@@ -16,6 +16,11 @@ pub mod seal;
 // counting, and what may be shown
 pub mod tally;
 
+// keys at rest, and what opens
+pub mod cli;
+pub mod config;
+pub mod keyfile;
+pub mod vault;
 // the flow, in order
 pub mod source;
 pub mod decode;
