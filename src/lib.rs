@@ -11,3 +11,7 @@ pub mod clock;
 pub mod keys;
 pub mod record;
 pub mod seal;
+
+// beside the flow
+pub mod cli;
+pub mod generate;
