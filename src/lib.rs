@@ -12,6 +12,9 @@ pub mod keys;
 pub mod record;
 pub mod seal;
 
+// the flow, in order
+pub mod generalise;
+pub mod pseudonymise;
+
 // beside the flow
-pub mod cli;
 pub mod generate;
