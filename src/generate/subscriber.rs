@@ -18,8 +18,11 @@ pub struct Population {
     seed: u64,
 }
 
-/// An index spread over `0..n` one to one: `n` must not be divisible by this prime.
-const SPREAD: u64 = 15_485_863;
+/// An index is spread over `0..n` one to one by a prime that does not divide `n`: one each for
+/// numbers, SIMs and phones, so that none can be read off another.
+const NUMBERS: u64 = 15_485_863;
+const SIMS: u64 = 32_452_843;
+const PHONES: u64 = 49_979_687;
 const FRIENDS: u64 = 24;
 /// Type allocation codes (made up) with a million serial numbers each.
 const DEVICE_MODELS: u64 = 40;
@@ -30,18 +33,18 @@ impl Population {
     }
 
     pub fn line(&self, who: u32) -> Line {
-        let national = self.home.mobile.nth(self.spread(who, self.home.mobile.size()));
+        let national = self.home.mobile.nth(self.spread(who, NUMBERS, self.home.mobile.size()));
         Line { calling_code: self.home.calling_code, national }
     }
 
     /// 15 digits.
     pub fn imsi(&self, who: u32) -> u64 {
-        imsi(self.home, mix_below(self.seed ^ u64::from(who), 8) / 5, self.spread(who, 10_000_000_000))
+        imsi(self.home, mix_below(self.seed ^ u64::from(who), 8) / 5, self.spread(who, SIMS, 10_000_000_000))
     }
 
     /// The 14 digits that identify a phone.
     pub fn imei14(&self, who: u32) -> u64 {
-        let device = self.spread(who, DEVICE_MODELS * 1_000_000);
+        let device = self.spread(who, PHONES, DEVICE_MODELS * 1_000_000);
         35_000_000_000_000 + (device / 1_000_000 * 1_237 + 104) * 1_000_000 + device % 1_000_000
     }
 
@@ -86,9 +89,8 @@ impl Population {
         mix(self.seed ^ u64::from(who)).wrapping_add(which.wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 
-    fn spread(&self, who: u32, n: u64) -> u64 {
-        let start = self.seed % n;
-        ((u128::from(who) * u128::from(SPREAD) + u128::from(start)) % u128::from(n)) as u64
+    fn spread(&self, who: u32, prime: u64, n: u64) -> u64 {
+        (u64::from(who) * prime + mix(self.seed ^ prime) % n) % n
     }
 }
 
@@ -134,14 +136,27 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_possible_ones_of_their_country() {
+    fn home_numbers_are_valid_ones_of_their_country() {
+        for country in COUNTRIES.iter().filter(|c| c.mobile.size() > 0) {
+            let block = 10u64.pow(country.mobile.digits);
+            for i in 0..country.mobile.size() / block * 20 {
+                let text = format!("+{}{}", country.calling_code, country.mobile.nth(i * block / 20 + i * 7919 % 1000));
+                let parsed = phonenumber::parse(None, &text).unwrap();
+                assert!(phonenumber::is_valid(&parsed), "{text}");
+            }
+        }
+    }
+
+    /// libphonenumber knows no fiction ranges, so these are parsed only.
+    #[test]
+    fn other_numbers_keep_their_country_and_digits() {
         for country in &COUNTRIES {
-            let ranges = [&country.abroad, &country.landline, &country.mobile];
-            for range in ranges.into_iter().filter(|r| r.size() > 0) {
+            for range in [&country.abroad, &country.landline, &country.toll_free] {
                 for i in [0, range.size() / 2, range.size() - 1] {
                     let text = format!("+{}{}", country.calling_code, range.nth(i));
                     let parsed = phonenumber::parse(None, &text).unwrap();
-                    assert!(phonenumber::is_valid(&parsed), "{text}");
+                    let read = (u64::from(parsed.code().value()), parsed.national().value());
+                    assert_eq!(read, (country.calling_code, range.nth(i)), "{text}");
                 }
             }
         }

@@ -52,15 +52,15 @@ fn framing_lines(format: Format) -> usize {
 #[test]
 fn the_same_plan_gives_the_same_bytes_on_every_machine() {
     let pinned: [(Format, &str); 9] = [
-        (Format::GenericVoice, "-"),
-        (Format::GenericSms, "-"),
-        (Format::GenericData, "-"),
-        (Format::Asterisk, "-"),
-        (Format::Freeswitch, "-"),
-        (Format::CiscoCucm, "-"),
-        (Format::Kamailio, "-"),
-        (Format::FixedWidth, "-"),
-        (Format::JsonLines, "-"),
+        (Format::GenericVoice, "53b6ee316e3e5b58"),
+        (Format::GenericSms, "e67c83248175b469"),
+        (Format::GenericData, "64311b16f62fbf7c"),
+        (Format::Asterisk, "fb93a7776b2beed5"),
+        (Format::Freeswitch, "fdc9a7e900adb716"),
+        (Format::CiscoCucm, "a919e53ffdf207d2"),
+        (Format::Kamailio, "7ab13bccaf500ec8"),
+        (Format::FixedWidth, "3d7b66eedf46b41c"),
+        (Format::JsonLines, "c43d7801c2e6319a"),
     ];
     let seen = pinned.map(|(format, _)| {
         let digest = Sha256::digest(bytes(&Plan { broken_ppm: 10_000, ..plan(format, 5000) }));
