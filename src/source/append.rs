@@ -144,7 +144,7 @@ impl Append {
     /// The file that the position is in, opened there.
     fn locate(&self) -> Result<Option<Part>, SourceError> {
         let Some(position) = self.position else {
-            return self.open(&self.path, 0).map(|part| part.filter(|part| !part.is_elsewhere(&self.path)));
+            return self.open(&self.path, 0);
         };
         let live = self.open_at(&self.path, position)?;
         if live.as_ref().is_some_and(|part| part.seen.inode == position.inode) {
