@@ -17,5 +17,6 @@ pub mod seal;
 pub mod decode;
 pub mod generalise;
 pub mod lake;
+pub mod normalise;
 pub mod pseudonymise;
 pub mod sink;
