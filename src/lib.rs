@@ -17,11 +17,13 @@ pub mod seal;
 // the flow, in order
 pub mod source;
 pub mod decode;
+pub mod normalise;
 pub mod pseudonymise;
 pub mod generalise;
 pub mod tally;
 pub mod lake;
 pub mod sink;
+pub mod pipeline;
 
 // beside the flow
 pub mod generate;
