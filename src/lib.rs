@@ -11,10 +11,18 @@ pub mod clock;
 pub mod keys;
 pub mod record;
 pub mod seal;
-// counting, and what may be shown
-pub mod tally;
 
 // the flow, in order
 pub mod generalise;
 pub mod lake;
 pub mod pseudonymise;
+pub mod tally;
+
+// beside the flow
+pub mod publish;
+pub mod query;
+pub mod release;
+pub mod steward;
+
+// edges
+pub mod cli;
