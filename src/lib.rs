@@ -29,6 +29,9 @@ pub mod pipeline;
 pub mod generate;
 pub mod keyfile;
 pub mod release;
+pub mod publish;
+pub mod query;
+pub mod steward;
 pub mod vault;
 
 // edges
