@@ -139,3 +139,6 @@ fn quiet_panics() {
         );
     }));
 }
+
+#[cfg(test)]
+mod tests;

@@ -168,9 +168,10 @@ impl Site {
 
 fn unreadable(file: PathBuf, error: &std::io::Error) -> ConfigError {
     let (message, fix) = match error.kind() {
-        std::io::ErrorKind::NotFound => {
-            ("there is no such file".to_owned(), "name the site with --site DIR or CDRVEIL_SITE; `cdrveil init DIR` makes one")
-        }
+        std::io::ErrorKind::NotFound => (
+            "there is no such file".to_owned(),
+            "name the site with --site DIR or CDRVEIL_SITE; `cdrveil init DIR` makes one",
+        ),
         std::io::ErrorKind::InvalidData => ("it is not UTF-8 text".to_owned(), "save it as UTF-8"),
         _ => (error.to_string(), "check the rights of this account"),
     };
@@ -191,8 +192,13 @@ fn feed(dir: &Path, name: &str, place: Place, document: &mut Document) -> Option
         _ => dir.join("inbox").join(name),
     };
     if !inbox.is_dir() {
-        let at = if document.values.contains_key(&path("inbox")) { document.place(&path("inbox")) } else { place.clone() };
-        document.refuse(at, format!("the inbox of feed `{name}` is not a folder: {}", inbox.display()), format!("mkdir -p {}", inbox.display()));
+        let at =
+            if document.values.contains_key(&path("inbox")) { document.place(&path("inbox")) } else { place.clone() };
+        document.refuse(
+            at,
+            format!("the inbox of feed `{name}` is not a folder: {}", inbox.display()),
+            format!("mkdir -p {}", inbox.display()),
+        );
     }
     let prefix = path("profile.");
     let profile: Table = document
@@ -222,7 +228,11 @@ fn mapping(dir: &Path, path: &str, feed: Place, document: &mut Document) -> Opti
     let Some(Value::String(choice)) = document.value(path).cloned() else {
         // A mapping of the wrong type was refused already.
         if !document.problems.iter().any(|p| p.message.contains(path)) {
-            document.refuse(feed, format!("`{path}` is missing"), format!("add mapping = \"NAME\", one of {}, or the path of a .toml file", SHIPPED_MAPPINGS.join(", ")));
+            document.refuse(
+                feed,
+                format!("`{path}` is missing"),
+                format!("add mapping = \"NAME\", one of {}, or the path of a .toml file", SHIPPED_MAPPINGS.join(", ")),
+            );
         }
         return None;
     };
@@ -239,7 +249,11 @@ fn mapping(dir: &Path, path: &str, feed: Place, document: &mut Document) -> Opti
     }
     let file = dir.join(choice);
     if !file.is_file() {
-        document.refuse(place, format!("`{path}` names a file that is not there: {}", file.display()), "correct the path; it is relative to this file".into());
+        document.refuse(
+            place,
+            format!("`{path}` names a file that is not there: {}", file.display()),
+            "correct the path; it is relative to this file".into(),
+        );
         return None;
     }
     Some(MappingChoice::File(file))

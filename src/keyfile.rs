@@ -160,23 +160,24 @@ struct Stamp(u64, u64, i64, i64);
 impl IngestKeyFile {
     /// Does not read the file yet: the first `refresh` does.
     pub fn open(path: &Path, passphrase: Passphrase) -> Result<IngestKeyFile, KeyError> {
+        stamp(path)?;
         let in_use = LeaseLock::shared(path)
             .map_err(|e| KeyError::Unreadable { path: path.display().to_string(), reason: e.to_string() })?;
         Ok(IngestKeyFile { path: path.to_owned(), passphrase, seen: Mutex::new(None), _in_use: in_use })
     }
+}
 
-    fn stamp(&self) -> Result<Stamp, KeyError> {
-        fs::metadata(&self.path)
-            .map(|m| Stamp(m.ino(), m.size(), m.mtime(), m.mtime_nsec()))
-            .map_err(|e| KeyError::Unreadable { path: self.path.display().to_string(), reason: e.to_string() })
-    }
+fn stamp(path: &Path) -> Result<Stamp, KeyError> {
+    fs::metadata(path)
+        .map(|m| Stamp(m.ino(), m.size(), m.mtime(), m.mtime_nsec()))
+        .map_err(|e| KeyError::Unreadable { path: path.display().to_string(), reason: e.to_string() })
 }
 
 impl KeySource for IngestKeyFile {
     fn refresh(&self) -> Result<Option<KeyRing>, KeyError> {
         let mut seen = self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         // Taken before reading: a replacement in between shows at the next call.
-        let now = self.stamp()?;
+        let now = stamp(&self.path)?;
         if *seen == Some(now) {
             return Ok(None);
         }
@@ -210,7 +211,7 @@ impl LeaseLock {
     fn take(key_file: &Path, how: FlockOperation) -> std::io::Result<LeaseLock> {
         let path = key_file.with_file_name("lease.lock");
         let file = match File::open(&path) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound && key_file.exists() => {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
                 OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)?
             }
             other => other?,
@@ -430,9 +431,22 @@ mod tests {
             ("{}".to_owned(), "line 1"),
             (format!(r#"{{"version":1,"zone":"vault","file_key":"{secret}"}}"#), "vault zone"),
             (format!(r#"{{"version":2,"zone":"ingest","file_key":"{secret}"}}"#), "version 2"),
-            (format!(r#"{{"version":1,"zone":"ingest","file_key":"{secret}","epochs":[],"days":[]}}"#), "not as expected"),
-            (format!(r#"{{"version":1,"zone":"ingest","file_key":"{secret}5","epochs":[],"days":[{{"day":"2026-02-30","evidence":"","quarantine":""}}]}}"#), "a day in it"),
-            (format!(r#"{{"version":1,"zone":"ingest","file_key":"{secret}5","epochs":[],"days":[{{"day":"2026-02-01","evidence":"00","quarantine":""}}]}}"#), "a public key"),
+            (
+                format!(r#"{{"version":1,"zone":"ingest","file_key":"{secret}","epochs":[],"days":[]}}"#),
+                "not as expected",
+            ),
+            (
+                format!(
+                    r#"{{"version":1,"zone":"ingest","file_key":"{secret}5","epochs":[],"days":[{{"day":"2026-02-30","evidence":"","quarantine":""}}]}}"#
+                ),
+                "a day in it",
+            ),
+            (
+                format!(
+                    r#"{{"version":1,"zone":"ingest","file_key":"{secret}5","epochs":[],"days":[{{"day":"2026-02-01","evidence":"00","quarantine":""}}]}}"#
+                ),
+                "a public key",
+            ),
         ];
         for (content, says) in cases {
             write(&path, &phrase("p"), content.as_bytes()).unwrap();

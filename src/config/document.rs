@@ -31,7 +31,11 @@ impl Document {
             (Err(e), _) | (_, Err(e)) => {
                 let place = Place::Line(e.span().map_or(1, |s| lines.of(s.start)));
                 // Only the message: the error's full text would show the line, with whatever is in it.
-                document.refuse(place, format!("this is not TOML: {}", e.message().trim()), "mend the line; texts stand in quotes".into());
+                document.refuse(
+                    place,
+                    format!("this is not TOML: {}", e.message().trim()),
+                    "mend the line; texts stand in quotes".into(),
+                );
             }
         }
         document.overrides(environment);
@@ -58,7 +62,11 @@ impl Document {
                 (Some(settings), DeValue::Table(spans), Value::Table(values)) => {
                     self.settings(name, settings, spans, values, lines);
                 }
-                _ => self.refuse(place, format!("`{name}` is a section, not a value"), format!("write [{name}] and its settings below")),
+                _ => self.refuse(
+                    place,
+                    format!("`{name}` is a section, not a value"),
+                    format!("write [{name}] and its settings below"),
+                ),
             }
         }
     }
@@ -67,11 +75,19 @@ impl Document {
         for (key, span, value) in entries(spans, values) {
             let (name, place) = (key.get_ref().as_ref(), Place::Line(lines.of(key.span().start)));
             if !is_feed_name(name) {
-                self.refuse(place, "a feed has a name that is not allowed".into(), "use 1 to 64 lower-case letters, digits and hyphens, beginning with a letter".into());
+                self.refuse(
+                    place,
+                    "a feed has a name that is not allowed".into(),
+                    "use 1 to 64 lower-case letters, digits and hyphens, beginning with a letter".into(),
+                );
                 continue;
             }
             let (DeValue::Table(spans), Value::Table(values)) = (span.get_ref(), value) else {
-                self.refuse(place, format!("`{name}` is a feed, not a value"), format!("write [feeds.{name}] and its settings below"));
+                self.refuse(
+                    place,
+                    format!("`{name}` is a feed, not a value"),
+                    format!("write [feeds.{name}] and its settings below"),
+                );
                 continue;
             };
             self.feeds.insert(name.to_owned(), place);
@@ -79,11 +95,20 @@ impl Document {
         }
     }
 
-    fn settings(&mut self, section: &str, settings: &[Setting], spans: &DeTable<'_>, values: &Table, lines: &Lines<'_>) {
+    fn settings(
+        &mut self,
+        section: &str,
+        settings: &[Setting],
+        spans: &DeTable<'_>,
+        values: &Table,
+        lines: &Lines<'_>,
+    ) {
         for (key, span, value) in entries(spans, values) {
             let (name, place) = (key.get_ref().as_ref(), Place::Line(lines.of(key.span().start)));
             let path = format!("{section}.{name}");
-            if let (true, "profile", DeValue::Table(spans), Value::Table(values)) = (is_feed(section), name, span.get_ref(), value) {
+            if let (true, "profile", DeValue::Table(spans), Value::Table(values)) =
+                (is_feed(section), name, span.get_ref(), value)
+            {
                 self.settings(&path, PROFILE, spans, values, lines);
                 continue;
             }
@@ -102,7 +127,11 @@ impl Document {
         if holds_secret(&value) {
             self.refuse(place, format!("`{path}` looks like a key or a password"), SECRETS.into());
         } else if let Some(wrong) = form.refuse(&value) {
-            self.refuse(place, format!("`{path}` {wrong}{}", unit_of(&path)), "correct the value, or remove the line for the default".into());
+            self.refuse(
+                place,
+                format!("`{path}` {wrong}{}", unit_of(&path)),
+                "correct the value, or remove the line for the default".into(),
+            );
         } else {
             self.values.insert(path, Found { value, place });
         }
@@ -115,7 +144,9 @@ impl Document {
             let place = Place::Variable(name.to_owned());
             match known.get(name) {
                 Some((path, form)) => self.put(path.clone(), *form, form.read(text), place),
-                None if names_secret(name) => self.refuse(place, "this is not a setting, and looks like a secret".into(), SECRETS.into()),
+                None if names_secret(name) => {
+                    self.refuse(place, "this is not a setting, and looks like a secret".into(), SECRETS.into())
+                }
                 None => {
                     let names: Vec<&str> = known.keys().map(String::as_str).collect();
                     let fix = nearest(name, &names).map_or_else(
@@ -207,7 +238,9 @@ fn names_secret(name: &str) -> bool {
 fn holds_secret(value: &Value) -> bool {
     match value {
         Value::String(s) => {
-            s.contains("AGE-SECRET-KEY-") || s.contains("PRIVATE KEY-----") || (s.len() == 64 && s.bytes().all(|b| b.is_ascii_hexdigit()))
+            s.contains("AGE-SECRET-KEY-")
+                || s.contains("PRIVATE KEY-----")
+                || (s.len() == 64 && s.bytes().all(|b| b.is_ascii_hexdigit()))
         }
         Value::Array(items) => items.iter().any(holds_secret),
         Value::Table(table) => table.values().any(holds_secret),
@@ -216,7 +249,10 @@ fn holds_secret(value: &Value) -> bool {
 }
 
 /// Spans and values of one table side by side, in the order of the file.
-fn entries<'a>(spans: &'a DeTable<'a>, values: &'a Table) -> Vec<(&'a Spanned<toml::de::DeString<'a>>, &'a Spanned<DeValue<'a>>, &'a Value)> {
+fn entries<'a>(
+    spans: &'a DeTable<'a>,
+    values: &'a Table,
+) -> Vec<(&'a Spanned<toml::de::DeString<'a>>, &'a Spanned<DeValue<'a>>, &'a Value)> {
     let mut all: Vec<_> = spans.iter().filter_map(|(k, v)| Some((k, v, values.get(k.get_ref().as_ref())?))).collect();
     all.sort_by_key(|(key, ..)| key.span().start);
     all

@@ -61,10 +61,11 @@ pub fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
         .map(|k| {
             // `settle_ms` means `settle_s`: the same word with another unit counts as near.
             let distance = edits(name, k);
-            let other_unit = !name.starts_with("CDRVEIL") && stem(name) == stem(k) && name.contains('_') && k.contains('_');
+            let other_unit =
+                !name.starts_with("CDRVEIL") && stem(name) == stem(k) && name.contains('_') && k.contains('_');
             (if other_unit { distance.min(1) } else { distance }, *k)
         })
-        .filter(|(distance, k)| *distance <= (k.len() / 3).clamp(1, 4))
+        .filter(|(distance, k)| *distance <= (k.len() / 3).clamp(2, 4) && *distance < k.len().min(name.len()))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, k)| k)
 }
@@ -91,7 +92,13 @@ mod tests {
 
     #[test]
     fn distance_is_the_number_of_edits() {
-        for (a, b, n) in [("", "abc", 3), ("store", "store", 0), ("stroe", "store", 2), ("settle", "settle_s", 2), ("kitten", "sitting", 3)] {
+        for (a, b, n) in [
+            ("", "abc", 3),
+            ("store", "store", 0),
+            ("stroe", "store", 2),
+            ("settle", "settle_s", 2),
+            ("kitten", "sitting", 3),
+        ] {
             assert_eq!((edits(a, b), edits(b, a)), (n, n), "{a} {b}");
         }
     }
@@ -99,7 +106,14 @@ mod tests {
     #[test]
     fn a_near_name_is_offered_and_a_far_one_is_not() {
         let known = ["store", "distinct_subscribers", "settle_s", "idle_after_hours"];
-        for (name, near) in [("stor", Some("store")), ("settle_ms", Some("settle_s")), ("idle_after_days", Some("idle_after_hours")), ("distinct_subscriber", Some("distinct_subscribers")), ("colour", None), ("x", None)] {
+        for (name, near) in [
+            ("stor", Some("store")),
+            ("settle_ms", Some("settle_s")),
+            ("idle_after_days", Some("idle_after_hours")),
+            ("distinct_subscriber", Some("distinct_subscribers")),
+            ("colour", None),
+            ("x", None),
+        ] {
             assert_eq!(nearest(name, &known), near, "{name}");
         }
     }

@@ -63,7 +63,9 @@ fn the_template_shows_every_setting_and_defaults_that_are_right() {
     let uncommented: String = text
         .lines()
         .map(|l| match l.strip_prefix('#') {
-            Some(rest) if rest.starts_with(|c: char| c.is_ascii_lowercase()) && rest.contains(" = ") => format!("{rest}\n"),
+            Some(rest) if rest.starts_with(|c: char| c.is_ascii_lowercase()) && rest.contains(" = ") => {
+                format!("{rest}\n")
+            }
             _ => format!("{l}\n"),
         })
         .collect();
@@ -78,7 +80,7 @@ fn every_mistake_is_refused_with_its_line_and_a_fix() {
         ("[site\nname = \"x\"", 1, "not TOML", "mend"),
         ("[site]\nname = \"x", 2, "not TOML", "mend"),
         ("[site]\nname = \"x\"\nname = \"y\"", 3, "not TOML", "mend"),
-        ("[sight]\n", 1, "`sight` is not a section", "`site`"),
+        ("[sites]\n", 1, "`sites` is not a section", "`site`"),
         ("\n\nrelease = 5\n", 3, "`release` is a section", "[release]"),
         ("[release]\nstroe = \"x\"", 2, "`stroe` is not a setting in [release]", "`store`"),
         ("[ingest]\nstore = \"x\"", 2, "`store` is not a setting in [ingest]", "[release]"),
@@ -106,12 +108,42 @@ fn every_mistake_is_refused_with_its_line_and_a_fix() {
         ("[feeds.generic-voice]\nmapping = \"asterisk\"\nkind = \"stream\"", 3, "\"files\", \"append\"", "correct"),
         ("[feeds.generic-voice]\nmapping = \"asterisk\"\nsettle_ms = 5", 3, "not a setting", "`settle_s` (in seconds"),
         ("[feeds.generic-voice]\nmapping = \"asterisk\"\nprofile = 5", 3, "not a setting", "`profile`"),
-        ("[feeds.generic-voice]\nmapping = \"asterisk\"\n[feeds.generic-voice.profile]\nhome_country = \"Belgium\"", 4, "two upper-case", "correct"),
-        ("[feeds.generic-voice]\nmapping = \"asterisk\"\n[feeds.generic-voice.profile]\nzone = \"Europe/Brussel\"", 4, "time zone", "correct"),
-        ("[feeds.generic-voice]\nmapping = \"asterisk\"\n[feeds.generic-voice.profile]\naccept_late_days = \"forever\"", 4, "or \"unlimited\"", "correct"),
-        ("[feeds.generic-voice]\nmapping = \"asterisk\"\n[feeds.generic-voice.profile]\naccept_late = 5", 4, "not a setting", "`accept_late_days`"),
-        ("[feeds.generic-voice]\nmapping = \"asterisk\"\n[feeds.generic-voice.profile]\ncurrency = \"eur\"", 4, "ISO 4217", "correct"),
-        ("[feeds.generic-voice]\nmapping = \"asterisk\"\n[feeds.generic-voice.profile]\ntrunks = [1]", 4, "list of texts", "correct"),
+        (
+            "[feeds.generic-voice]\nmapping = \"asterisk\"\n[feeds.generic-voice.profile]\nhome_country = \"Belgium\"",
+            4,
+            "two upper-case",
+            "correct",
+        ),
+        (
+            "[feeds.generic-voice]\nmapping = \"asterisk\"\n[feeds.generic-voice.profile]\nzone = \"Europe/Brussel\"",
+            4,
+            "time zone",
+            "correct",
+        ),
+        (
+            "[feeds.generic-voice]\nmapping = \"asterisk\"\n[feeds.generic-voice.profile]\naccept_late_days = \"forever\"",
+            4,
+            "or \"unlimited\"",
+            "correct",
+        ),
+        (
+            "[feeds.generic-voice]\nmapping = \"asterisk\"\n[feeds.generic-voice.profile]\naccept_late = 5",
+            4,
+            "not a setting",
+            "`accept_late_days`",
+        ),
+        (
+            "[feeds.generic-voice]\nmapping = \"asterisk\"\n[feeds.generic-voice.profile]\ncurrency = \"eur\"",
+            4,
+            "ISO 4217",
+            "correct",
+        ),
+        (
+            "[feeds.generic-voice]\nmapping = \"asterisk\"\n[feeds.generic-voice.profile]\ntrunks = [1]",
+            4,
+            "list of texts",
+            "correct",
+        ),
     ];
     for (text, line, message, fix) in cases {
         let (place, m, f) = problem(text, &[]);
@@ -132,7 +164,8 @@ fn no_value_is_ever_repeated_in_an_error() {
     ] {
         assert!(!load(text, &[]).unwrap_err().to_string().contains("hunter2"), "{text}");
     }
-    let error = load(FEED_TEXT, &[("CDRVEIL__RELEASE__ROUNDING_BASE", "hunter2"), ("CDRVEIL__PASSPHRASE", "hunter2")]).unwrap_err();
+    let error = load(FEED_TEXT, &[("CDRVEIL__RELEASE__ROUNDING_BASE", "hunter2"), ("CDRVEIL__PASSPHRASE", "hunter2")])
+        .unwrap_err();
     assert_eq!(error.problems.len(), 2);
     assert!(!error.to_string().contains("hunter2"));
 }
@@ -168,7 +201,8 @@ fn any_one_setting_is_overridden_from_the_environment() {
     assert_eq!(feed("CDRVEIL__FEEDS__GENERIC_VOICE__SETTLE_S", "60").settle_s, 60);
     let mapped = feed("CDRVEIL__FEEDS__GENERIC_VOICE__MAPPING", "my.toml").mapping;
     assert!(matches!(mapped, MappingChoice::File(path) if path.ends_with("my.toml")));
-    let profile = |name: &str, text: &str| feed(&format!("CDRVEIL__FEEDS__GENERIC_VOICE__PROFILE__{name}"), text).profile;
+    let profile =
+        |name: &str, text: &str| feed(&format!("CDRVEIL__FEEDS__GENERIC_VOICE__PROFILE__{name}"), text).profile;
     assert_eq!(profile("ACCEPT_LATE_DAYS", "unlimited")["accept_late_days"].as_str(), Some("unlimited"));
     assert_eq!(profile("ACCEPT_LATE_DAYS", "90")["accept_late_days"].as_integer(), Some(90));
     assert_eq!(profile("TRUNKS", "a, b")["trunks"].as_array().unwrap().len(), 2);
@@ -178,7 +212,8 @@ fn any_one_setting_is_overridden_from_the_environment() {
 #[test]
 fn an_override_wins_over_the_file_and_is_listed() {
     let text = format!("[release]\nrounding_base = 7\n{FEED_TEXT}");
-    let site = load(&text, &[("CDRVEIL__RELEASE__ROUNDING_BASE", "9"), ("CDRVEIL_SITE", "/x"), ("OTHER", "1")]).unwrap();
+    let site =
+        load(&text, &[("CDRVEIL__RELEASE__ROUNDING_BASE", "9"), ("CDRVEIL_SITE", "/x"), ("OTHER", "1")]).unwrap();
     assert_eq!(site.release.rounding_base, 9);
     assert_eq!(site.overrides, ["CDRVEIL__RELEASE__ROUNDING_BASE"]);
 }

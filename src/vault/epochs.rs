@@ -247,6 +247,7 @@ mod tests {
     use crate::keyfile::IngestKeyFile;
     use crate::keys::{KeyRing, KeySource};
     use crate::record::time::MS_PER_DAY;
+    use std::sync::OnceLock;
     use zeroize::Zeroizing;
 
     fn passphrases(vault: &str, ingest: &str) -> Passphrases {
@@ -262,13 +263,21 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// A site made on 2026-11-22.
+    /// A site made on 2026-11-22. Made once and copied, as 184 key pairs take a while unoptimised.
     fn site() -> (tempfile::TempDir, MockClock) {
+        static FILES: OnceLock<Vec<(&str, Vec<u8>)>> = OnceLock::new();
         let (dir, clock) = (tempfile::tempdir().unwrap(), MockClock::at_ms(20_779 * MS_PER_DAY));
         for folder in ["vault", "ingest"] {
             fs::create_dir(dir.path().join(folder)).unwrap();
         }
-        init(dir.path(), both(), &clock).unwrap();
+        let files = FILES.get_or_init(|| {
+            init(dir.path(), both(), &clock).unwrap();
+            let made = ["vault/keys.age", "vault/events.jsonl", "ingest/keys.age"];
+            made.map(|name| (name, fs::read(dir.path().join(name)).unwrap())).into()
+        });
+        for (name, bytes) in files {
+            fs::write(dir.path().join(name), bytes).unwrap();
+        }
         (dir, clock)
     }
 
@@ -344,7 +353,10 @@ mod tests {
     #[test]
     fn ensure_makes_what_the_calendar_needs_once() {
         let (dir, clock) = site();
-        assert_eq!(ensure(dir.path(), both(), &clock).unwrap(), Outcome { created: vec![], kept: vec![epoch("2026-11"), epoch("2026-12")], handed_over: false });
+        assert_eq!(
+            ensure(dir.path(), both(), &clock).unwrap(),
+            Outcome { created: vec![], kept: vec![epoch("2026-11"), epoch("2026-12")], handed_over: false }
+        );
         clock.set_ms("2026-12-01".parse::<Day>().unwrap().start_ms());
         assert_eq!(ensure(dir.path(), both(), &clock).unwrap().created, [epoch("2027-01")]);
         assert!(!ensure(dir.path(), both(), &clock).unwrap().handed_over);
@@ -368,14 +380,18 @@ mod tests {
         let (dir, clock) = site();
         let vector: [u8; 32] = std::array::from_fn(|i| i as u8);
         import(dir.path(), both(), epoch("2026-11"), EpochKey::from_bytes(vector), &clock).unwrap();
-        let hex: String = ring(dir.path()).epochs[&epoch("2026-11")].analytics.expose().iter().map(|b| format!("{b:02x}")).collect();
+        let hex: String =
+            ring(dir.path()).epochs[&epoch("2026-11")].analytics.expose().iter().map(|b| format!("{b:02x}")).collect();
         assert_eq!(hex, "c02015982c3ef16d984ed537f09f155bbb844a493971748e44c0b9c399a2adbc");
         let imported: Vec<bool> = list(dir.path(), both().vault).unwrap().iter().map(|l| l.imported).collect();
         assert_eq!(imported, [false, true, false]);
         let log = fs::read_to_string(dir.path().join("vault/events.jsonl")).unwrap();
         let last: serde_json::Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
         assert_eq!(log.lines().count(), 4);
-        assert_eq!((last["event"].as_str(), last["epoch"].as_str(), last["time"].as_str()), (Some("epoch-imported"), Some("2026-11"), Some("2026-11-22T00:00:00Z")));
+        assert_eq!(
+            (last["event"].as_str(), last["epoch"].as_str(), last["time"].as_str()),
+            (Some("epoch-imported"), Some("2026-11"), Some("2026-11-22T00:00:00Z"))
+        );
         assert_eq!(last["commitment"], EpochKey::from_bytes(vector).commitment());
         assert!(last["replaced"].is_string() && !log.contains("000102030405"));
         // A month that did not exist gets its days too.
