@@ -7,6 +7,8 @@ pub mod problem;
 pub mod settings;
 pub mod template;
 
+use crate::decode::mapping::Mapping;
+use crate::decode::shipped::shipped;
 use document::Document;
 use environment::Environment;
 use problem::{ConfigError, Place, Problem};
@@ -18,19 +20,10 @@ use toml::{Table, Value};
 /// Name of the file in a site's folder.
 pub const FILE: &str = "cdrveil.toml";
 
-/// Mappings that come with the program; one feed of the same name each.
-/// Until `decode` is merged this list stands here; `decode::shipped()` replaces it.
-pub const SHIPPED_MAPPINGS: &[&str] = &[
-    "generic-voice",
-    "generic-sms",
-    "generic-data",
-    "asterisk",
-    "freeswitch",
-    "cisco-cucm",
-    "kamailio",
-    "fixed-width",
-    "json-lines",
-];
+/// Names of the mappings that come with the program; a new site has one feed of the same name each.
+pub fn shipped_mappings() -> Vec<&'static str> {
+    shipped().iter().map(|(name, _)| *name).collect()
+}
 
 /// A checked configuration. Every path is absolute or relative to the working folder, never to the
 /// file any more.
@@ -87,7 +80,9 @@ pub struct Cubes {
 #[derive(Debug)]
 pub struct Feed {
     pub name: String,
-    pub mapping: MappingChoice,
+    pub mapping: Mapping,
+    /// Where the mapping comes from; `None` for a shipped one.
+    pub mapping_file: Option<PathBuf>,
     pub kind: FeedKind,
     pub inbox: PathBuf,
     pub settle_s: u64,
@@ -97,12 +92,6 @@ pub struct Feed {
     pub profile: Table,
     /// Where each setting of the profile stands, and under the empty name the feed itself.
     pub places: BTreeMap<String, Place>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MappingChoice {
-    Shipped(String),
-    File(PathBuf),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -209,10 +198,17 @@ fn feed(dir: &Path, name: &str, place: Place, document: &mut Document) -> Option
     let mut places: BTreeMap<String, Place> =
         profile.keys().map(|key| (key.clone(), document.place(&format!("{prefix}{key}")))).collect();
     places.insert(String::new(), place);
+    let refused = |setting: &str| document.problems.iter().any(|p| p.message.contains(setting));
+    if !places.contains_key("home_country") && !refused(&format!("{prefix}home_country")) {
+        let fix = format!("add home_country = \"BE\" (yours) below [feeds.{name}.profile]");
+        document.refuse(places[""].clone(), format!("`{prefix}home_country` is missing"), fix);
+    }
     let values = Values(document);
+    let (mapping, mapping_file) = mapping?;
     Some(Feed {
         name: name.to_owned(),
-        mapping: mapping?,
+        mapping,
+        mapping_file,
         kind: if values.text(&path("kind")) == "append" { FeedKind::Append } else { FeedKind::Files },
         inbox,
         settle_s: values.number(&path("settle_s")),
@@ -223,40 +219,65 @@ fn feed(dir: &Path, name: &str, place: Place, document: &mut Document) -> Option
     })
 }
 
-fn mapping(dir: &Path, path: &str, feed: Place, document: &mut Document) -> Option<MappingChoice> {
+/// The parsed mapping and the file it stands in; `None` when a problem was noted.
+fn mapping(dir: &Path, path: &str, feed: Place, document: &mut Document) -> Option<(Mapping, Option<PathBuf>)> {
     let place = document.place(path);
     let Some(Value::String(choice)) = document.value(path).cloned() else {
         // A mapping of the wrong type was refused already.
         if !document.problems.iter().any(|p| p.message.contains(path)) {
-            document.refuse(
-                feed,
-                format!("`{path}` is missing"),
-                format!("add mapping = \"NAME\", one of {}, or the path of a .toml file", SHIPPED_MAPPINGS.join(", ")),
-            );
+            let names = shipped_mappings().join(", ");
+            let fix = format!("add mapping = \"NAME\", one of {names}, or the path of a .toml file");
+            document.refuse(feed, format!("`{path}` is missing"), fix);
         }
         return None;
     };
-    if SHIPPED_MAPPINGS.contains(&choice.as_str()) {
-        return Some(MappingChoice::Shipped(choice));
+    let (name, text, file) = match shipped().iter().find(|(name, _)| *name == choice) {
+        Some((name, text)) => ((*name).to_owned(), (*text).to_owned(), None),
+        None => {
+            let (text, file) = mapping_file(dir, &choice, path, place, document)?;
+            let name = file.file_stem().map_or(choice, |stem| stem.to_string_lossy().into_owned());
+            (name, text, Some(file))
+        }
+    };
+    match Mapping::parse(&name, &text) {
+        Ok(mapping) => Some((mapping, file)),
+        Err(e) => {
+            let place = Place::Mapping { file: file.unwrap_or_else(|| PathBuf::from(&name)), line: e.line };
+            document.refuse(place, e.message, format!("mend the mapping that `{path}` names"));
+            None
+        }
     }
+}
+
+fn mapping_file(
+    dir: &Path,
+    choice: &str,
+    path: &str,
+    place: Place,
+    document: &mut Document,
+) -> Option<(String, PathBuf)> {
     if !choice.ends_with(".toml") {
-        let fix = match problem::nearest(&choice, SHIPPED_MAPPINGS) {
+        let names = shipped_mappings();
+        let fix = match problem::nearest(choice, &names) {
             Some(near) => format!("did you mean \"{near}\"?"),
-            None => format!("use one of {}, or the path of a .toml file", SHIPPED_MAPPINGS.join(", ")),
+            None => format!("use one of {}, or the path of a .toml file", names.join(", ")),
         };
         document.refuse(place, format!("`{path}` names no shipped mapping"), fix);
         return None;
     }
     let file = dir.join(choice);
-    if !file.is_file() {
-        document.refuse(
-            place,
-            format!("`{path}` names a file that is not there: {}", file.display()),
-            "correct the path; it is relative to this file".into(),
-        );
-        return None;
+    match std::fs::read_to_string(&file) {
+        Ok(text) => Some((text, file)),
+        Err(e) => {
+            let reason = match e.kind() {
+                std::io::ErrorKind::NotFound => "a file that is not there".to_owned(),
+                _ => format!("a file that cannot be read ({})", e.kind()),
+            };
+            let fix = "correct the path (it is relative to this file), or the rights of the file";
+            document.refuse(place, format!("`{path}` names {reason}: {}", file.display()), fix.into());
+            None
+        }
     }
-    Some(MappingChoice::File(file))
 }
 
 /// Checked values with their defaults.

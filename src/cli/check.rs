@@ -3,7 +3,7 @@
 use super::context::Context;
 use super::error::CliError;
 use crate::config::problem::Place;
-use crate::config::{Feed, FeedKind, MappingChoice, Site};
+use crate::config::{Feed, FeedKind, Site};
 use crate::vault::epochs::{ingest_key_file, vault_key_file};
 use clap::Args;
 use serde_json::json;
@@ -55,7 +55,8 @@ fn as_json(site: &Site) -> serde_json::Value {
         .values()
         .map(|feed| {
             json!({
-                "name": feed.name, "mapping": mapping(feed), "kind": kind(feed), "inbox": feed.inbox,
+                "name": feed.name, "mapping": feed.mapping.name(), "mapping_version": feed.mapping.version(),
+                "mapping_digest": feed.mapping.digest(), "mapping_file": feed.mapping_file, "kind": kind(feed), "inbox": feed.inbox,
                 "line": match feed.places.get("") { Some(Place::Line(line)) => Some(line), _ => None },
                 "profile_version": feed.profile.get("version").and_then(|v| v.as_integer()).unwrap_or(1),
             })
@@ -72,10 +73,12 @@ fn key_files(site: &Site) -> [(String, bool); 2] {
     ]
 }
 
+/// Name and version; where it is not a shipped one, its file.
 fn mapping(feed: &Feed) -> String {
-    match &feed.mapping {
-        MappingChoice::Shipped(name) => name.clone(),
-        MappingChoice::File(path) => path.display().to_string(),
+    let version = feed.mapping.version();
+    match &feed.mapping_file {
+        None => format!("{} v{version}", feed.mapping.name()),
+        Some(file) => format!("{} v{version}", file.display()),
     }
 }
 

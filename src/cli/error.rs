@@ -111,13 +111,14 @@ impl From<EpochError> for CliError {
 impl From<ConfigError> for CliError {
     fn from(error: ConfigError) -> CliError {
         let problems = error.problems.iter().map(|problem| {
-            let (line, variable) = match &problem.place {
-                Place::Line(line) => (Some(*line), None),
-                Place::Variable(name) => (None, Some(name.clone())),
-                Place::File => (None, None),
+            let (file, line, variable) = match &problem.place {
+                Place::Line(line) => (&error.file, Some(*line), None),
+                Place::Mapping { file, line } => (file, Some(*line), None),
+                Place::Variable(name) => (&error.file, None, Some(name.clone())),
+                Place::File => (&error.file, None, None),
             };
             serde_json::json!({
-                "file": error.file, "line": line, "variable": variable, "message": problem.message, "fix": problem.fix,
+                "file": file, "line": line, "variable": variable, "message": problem.message, "fix": problem.fix,
             })
         });
         CliError { problems: problems.collect(), ..CliError::usage(error.to_string()) }

@@ -74,7 +74,7 @@ fn a_new_site_loads_checks_and_unlocks() {
     let context = desk.usual();
     desk.init(&context).unwrap();
     let site = Site::load(&desk.site(), &context.environment).unwrap();
-    assert_eq!(site.feeds.len(), crate::config::SHIPPED_MAPPINGS.len());
+    assert_eq!(site.feeds.len(), crate::config::shipped_mappings().len());
     assert!(site.feeds.values().all(|f| f.profile["home_country"].as_str() == Some("GB")));
     check::run(check::CheckArgs {}, &context).unwrap();
     let ring = context.ingest_keys().unwrap().refresh().unwrap().unwrap();

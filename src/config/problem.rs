@@ -8,6 +8,8 @@ use std::path::PathBuf;
 pub enum Place {
     /// Line of the file, from 1.
     Line(usize),
+    /// Line of a mapping file.
+    Mapping { file: PathBuf, line: usize },
     /// An environment variable, by name.
     Variable(String),
     /// The file as a whole: what is missing has no line.
@@ -35,6 +37,7 @@ impl ConfigError {
     pub fn place(&self, problem: &Problem) -> String {
         match &problem.place {
             Place::Line(line) => format!("{}:{line}", self.file.display()),
+            Place::Mapping { file, line } => format!("{}:{line}", file.display()),
             Place::Variable(name) => name.clone(),
             Place::File => self.file.display().to_string(),
         }
@@ -63,7 +66,8 @@ pub fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
             let distance = edits(name, k);
             let other_unit =
                 !name.starts_with("CDRVEIL") && stem(name) == stem(k) && name.contains('_') && k.contains('_');
-            (if other_unit { distance.min(1) } else { distance }, *k)
+            let no_unit = k.strip_prefix(name).is_some_and(|rest| rest.starts_with('_'));
+            (if other_unit || no_unit { distance.min(1) } else { distance }, *k)
         })
         .filter(|(distance, k)| *distance <= (k.len() / 3).clamp(2, 4) && *distance < k.len().min(name.len()))
         .min_by_key(|(distance, _)| *distance)
@@ -110,6 +114,7 @@ mod tests {
             ("stor", Some("store")),
             ("settle_ms", Some("settle_s")),
             ("idle_after_days", Some("idle_after_hours")),
+            ("idle_after", Some("idle_after_hours")),
             ("distinct_subscriber", Some("distinct_subscribers")),
             ("colour", None),
             ("x", None),

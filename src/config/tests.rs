@@ -6,7 +6,9 @@ use std::fs;
 fn site(text: &str) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir_all(dir.path().join("inbox/generic-voice")).unwrap();
-    fs::write(dir.path().join("my.toml"), "").unwrap();
+    let (_, mapping) = shipped().iter().find(|(name, _)| *name == "generic-voice").unwrap();
+    fs::write(dir.path().join("my.toml"), mapping.replacen("\"generic-voice\"", "\"my\"", 1)).unwrap();
+    fs::write(dir.path().join("bad.toml"), "name = \"bad\"\nnonsense = 1\n").unwrap();
     fs::write(dir.path().join(FILE), text).unwrap();
     dir
 }
@@ -23,23 +25,24 @@ fn problem(text: &str, variables: &[(&str, &str)]) -> (Place, String, String) {
     (p.place, p.message, p.fix)
 }
 
-const FEED_TEXT: &str = "[feeds.generic-voice]\nmapping = \"generic-voice\"\n";
+const FEED_TEXT: &str =
+    "[feeds.generic-voice]\nmapping = \"generic-voice\"\n[feeds.generic-voice.profile]\nhome_country = \"GB\"\n";
 
 #[test]
 fn a_new_site_loads_and_has_every_default() {
     let dir = tempfile::tempdir().unwrap();
-    for mapping in SHIPPED_MAPPINGS {
+    for mapping in shipped_mappings() {
         fs::create_dir_all(dir.path().join("inbox").join(mapping)).unwrap();
     }
-    fs::write(dir.path().join(FILE), template::site_file("a \"name\"", "GB", SHIPPED_MAPPINGS)).unwrap();
+    fs::write(dir.path().join(FILE), template::site_file("a \"name\"", "GB", &shipped_mappings())).unwrap();
     let site = Site::load(dir.path(), &Environment::default()).unwrap();
     assert_eq!(site.name, "a \"name\"");
     assert_eq!((site.release.distinct_subscribers, site.release.rounding_base), (20, 5));
     assert_eq!(site.release.store, dir.path().join("lake/release.sqlite"));
     assert!(site.cubes.traffic_hourly);
-    assert_eq!(site.feeds.len(), SHIPPED_MAPPINGS.len());
+    assert_eq!(site.feeds.len(), shipped_mappings().len());
     let feed = site.feed("asterisk").unwrap();
-    assert_eq!(feed.mapping, MappingChoice::Shipped("asterisk".into()));
+    assert_eq!((feed.mapping.name(), &feed.mapping_file), ("asterisk", &None));
     assert_eq!((feed.kind, feed.settle_s), (FeedKind::Append, 10));
     assert_eq!(feed.profile["home_country"].as_str(), Some("GB"));
     assert!(site.feed("asterix").unwrap_err().contains("asterisk"));
@@ -72,6 +75,18 @@ fn the_template_shows_every_setting_and_defaults_that_are_right() {
     let (plain, full) = (load(&text, &[]).unwrap(), load(&uncommented, &[]).unwrap());
     assert_eq!(format!("{:?}", plain.ingest), format!("{:?}", full.ingest));
     assert_eq!(plain.release.distinct_subscribers, full.release.distinct_subscribers);
+}
+
+/// Every feed needs a home country; a test of another mistake gets one at the end.
+fn with_country(text: &str) -> String {
+    let feed =
+        text.lines().find_map(|l| l.strip_prefix("[feeds.")?.strip_suffix(']')).filter(|n| !n.contains(['.', '"']));
+    match feed {
+        Some(_) if text.contains("home_country") => text.to_owned(),
+        Some(_) if text.contains(".profile]") => format!("{text}\nhome_country = \"GB\""),
+        Some(feed) => format!("{text}\n[feeds.{feed}.profile]\nhome_country = \"GB\""),
+        None => text.to_owned(),
+    }
 }
 
 #[test]
@@ -107,7 +122,6 @@ fn every_mistake_is_refused_with_its_line_and_a_fix() {
         ("[feeds.elsewhere]\nmapping = \"asterisk\"\ninbox = \"my.toml\"", 3, "is not a folder", "mkdir -p"),
         ("[feeds.generic-voice]\nmapping = \"asterisk\"\nkind = \"stream\"", 3, "\"files\", \"append\"", "correct"),
         ("[feeds.generic-voice]\nmapping = \"asterisk\"\nsettle_ms = 5", 3, "not a setting", "`settle_s` (in seconds"),
-        ("[feeds.generic-voice]\nmapping = \"asterisk\"\nprofile = 5", 3, "not a setting", "`profile`"),
         (
             "[feeds.generic-voice]\nmapping = \"asterisk\"\n[feeds.generic-voice.profile]\nhome_country = \"Belgium\"",
             4,
@@ -146,7 +160,7 @@ fn every_mistake_is_refused_with_its_line_and_a_fix() {
         ),
     ];
     for (text, line, message, fix) in cases {
-        let (place, m, f) = problem(text, &[]);
+        let (place, m, f) = problem(&with_country(text), &[]);
         assert_eq!(place, Place::Line(*line), "{text}\n{m}");
         assert!(m.contains(message), "{text}\n{m}");
         assert!(f.contains(fix), "{text}\n{f}");
@@ -199,8 +213,8 @@ fn any_one_setting_is_overridden_from_the_environment() {
     assert_eq!(load("CDRVEIL__SITE__NAME", "5").name, "5");
     let feed = |name: &str, text: &str| load(name, text).feeds.remove("generic-voice").unwrap();
     assert_eq!(feed("CDRVEIL__FEEDS__GENERIC_VOICE__SETTLE_S", "60").settle_s, 60);
-    let mapped = feed("CDRVEIL__FEEDS__GENERIC_VOICE__MAPPING", "my.toml").mapping;
-    assert!(matches!(mapped, MappingChoice::File(path) if path.ends_with("my.toml")));
+    let mapped = feed("CDRVEIL__FEEDS__GENERIC_VOICE__MAPPING", "my.toml");
+    assert!(mapped.mapping.name() == "my" && mapped.mapping_file.unwrap().ends_with("my.toml"));
     let profile =
         |name: &str, text: &str| feed(&format!("CDRVEIL__FEEDS__GENERIC_VOICE__PROFILE__{name}"), text).profile;
     assert_eq!(profile("ACCEPT_LATE_DAYS", "unlimited")["accept_late_days"].as_str(), Some("unlimited"));
@@ -234,4 +248,15 @@ fn a_wrong_override_is_refused_by_name() {
         assert_eq!(place, Place::Variable(name.into()));
         assert!(m.contains(message) && f.contains(fix), "{name}: {m}; {f}");
     }
+}
+
+#[test]
+fn a_feed_needs_a_home_country_and_a_mapping_that_parses() {
+    let (place, message, _) = problem("\n[feeds.generic-voice]\nmapping = \"asterisk\"", &[]);
+    assert!(place == Place::Line(2) && message.contains("home_country` is missing"));
+    let variable = [("CDRVEIL__FEEDS__GENERIC_VOICE__MAPPING", "bad.toml")];
+    let (place, _, _) = problem(FEED_TEXT, &variable);
+    assert!(matches!(place, Place::Mapping { file, .. } if file.ends_with("bad.toml")));
+    let text = load(FEED_TEXT, &variable).unwrap_err().to_string();
+    assert!(text.contains("bad.toml:"), "{text}");
 }
