@@ -3,11 +3,13 @@
 //! Each command is one file with its arguments and `run(args, &Context) -> Result<(), CliError>`.
 //! Results go to stdout, everything else to stderr.
 
+pub mod args;
 pub mod check;
 pub mod completions;
 pub mod context;
 pub mod epoch;
 pub mod error;
+pub mod generate;
 pub mod init;
 pub mod passphrase;
 
@@ -38,6 +40,7 @@ const CDRVEIL_HELP: &str = "\
 Examples:
   cdrveil init /srv/cdr --country BE       make a site: configuration, keys, inboxes
   cdrveil check --site /srv/cdr            is the configuration right?
+  cdrveil generate --records 1000 | head   synthetic records to try it on
 
 Passphrases: CDRVEIL_PASSPHRASE_FILE names a file that holds the one of ingest/keys.age; without it
 the terminal is asked. Any setting can be overridden: CDRVEIL__RELEASE__STORE=/srv/release.sqlite";
@@ -56,6 +59,7 @@ pub struct Cdrveil {
 pub enum Command {
     Init(init::InitArgs),
     Check(check::CheckArgs),
+    Generate(generate::GenerateArgs),
     Completions(completions::CompletionsArgs),
 }
 
@@ -91,6 +95,9 @@ pub fn main() -> ExitCode {
         match parsed.command {
             Command::Init(args) => init::run(args, &context),
             Command::Check(args) => check::run(args, &context),
+            Command::Generate(args) => {
+                generate::run(args).map_err(|e| CliError::failed(format!("cannot write the records: {e}")))
+            }
             Command::Completions(args) => completions::run(args, Cdrveil::command(), &context),
         }
     })
@@ -139,3 +146,6 @@ fn quiet_panics() {
         );
     }));
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,7 +25,8 @@ pub use hex::{Hex, SecretHex, decode_key};
 /// Version of the JSON inside a key file.
 pub const VERSION: u32 = 1;
 /// log2 of scrypt's N for files we write: 32 MiB and about 0.1 s a guess. An unlock may take 0.3 s.
-pub const WORK_FACTOR: u8 = 15;
+/// Unit tests write dozens of files without optimisation, and test nothing about scrypt.
+pub const WORK_FACTOR: u8 = if cfg!(test) { 2 } else { 15 };
 /// Files made with other tools may be stronger (`age -p` writes 18), up to 256 MiB for one unlock.
 const MAX_WORK_FACTOR: u8 = 18;
 /// No key file of ours comes near; keeps a wrong path from filling memory.
@@ -159,23 +160,24 @@ struct Stamp(u64, u64, i64, i64);
 impl IngestKeyFile {
     /// Does not read the file yet: the first `refresh` does.
     pub fn open(path: &Path, passphrase: Passphrase) -> Result<IngestKeyFile, KeyError> {
+        stamp(path)?;
         let in_use = LeaseLock::shared(path)
             .map_err(|e| KeyError::Unreadable { path: path.display().to_string(), reason: e.to_string() })?;
         Ok(IngestKeyFile { path: path.to_owned(), passphrase, seen: Mutex::new(None), _in_use: in_use })
     }
+}
 
-    fn stamp(&self) -> Result<Stamp, KeyError> {
-        fs::metadata(&self.path)
-            .map(|m| Stamp(m.ino(), m.size(), m.mtime(), m.mtime_nsec()))
-            .map_err(|e| KeyError::Unreadable { path: self.path.display().to_string(), reason: e.to_string() })
-    }
+fn stamp(path: &Path) -> Result<Stamp, KeyError> {
+    fs::metadata(path)
+        .map(|m| Stamp(m.ino(), m.size(), m.mtime(), m.mtime_nsec()))
+        .map_err(|e| KeyError::Unreadable { path: path.display().to_string(), reason: e.to_string() })
 }
 
 impl KeySource for IngestKeyFile {
     fn refresh(&self) -> Result<Option<KeyRing>, KeyError> {
         let mut seen = self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         // Taken before reading: a replacement in between shows at the next call.
-        let now = self.stamp()?;
+        let now = stamp(&self.path)?;
         if *seen == Some(now) {
             return Ok(None);
         }
@@ -209,7 +211,7 @@ impl LeaseLock {
     fn take(key_file: &Path, how: FlockOperation) -> std::io::Result<LeaseLock> {
         let path = key_file.with_file_name("lease.lock");
         let file = match File::open(&path) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound && key_file.exists() => {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
                 OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)?
             }
             other => other?,
@@ -351,4 +353,145 @@ fn parse_ring(path: &Path, plain: &[u8]) -> Result<KeyRing, KeyError> {
         }
     }
     Ok(KeyRing { file_key: Zeroizing::new(*file.file_key.expose()), epochs, days })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vault::keystore::KeyStore;
+
+    fn phrase(text: &str) -> Passphrase {
+        Passphrase::new(Zeroizing::new(text.to_owned())).unwrap()
+    }
+
+    fn ring(epochs: &[&str]) -> KeyRing {
+        let mut store = KeyStore::new(Path::new("unused"), phrase("x"));
+        for epoch in epochs {
+            store.create_epoch(epoch.parse().unwrap());
+        }
+        store.lease()
+    }
+
+    /// What the file holds, whole: key rings have no comparison on purpose.
+    fn text(ring: &KeyRing) -> Vec<u8> {
+        ring_text(ring).to_vec()
+    }
+
+    #[test]
+    fn one_line_end_is_no_part_of_a_passphrase_and_an_empty_one_is_none() {
+        for same in ["open sesame", "open sesame\n", "open sesame\r\n"] {
+            assert!(phrase(same).same_as(&phrase("open sesame")));
+        }
+        assert!(!phrase("open sesame\n\n").same_as(&phrase("open sesame")));
+        assert!(!phrase(" open sesame").same_as(&phrase("open sesame")));
+        for empty in ["", "\n", "\r\n"] {
+            assert!(Passphrase::new(Zeroizing::new(empty.into())).is_none());
+        }
+    }
+
+    #[test]
+    fn a_ring_comes_back_as_it_was_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keys.age");
+        let ring = ring(&["2026-02", "2026-11"]);
+        write(&path, &phrase("p"), &ring_text(&ring)).unwrap();
+        let read = IngestKeyFile::open(&path, phrase("p")).unwrap().refresh().unwrap().unwrap();
+        assert_eq!(text(&read), text(&ring));
+        assert_eq!((read.epochs.len(), read.days.len()), (2, 28 + 30));
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(fs::read_dir(dir.path()).unwrap().all(|e| !e.unwrap().file_name().to_string_lossy().ends_with(".tmp")));
+    }
+
+    #[test]
+    fn a_wrong_passphrase_is_told_apart_from_a_damaged_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keys.age");
+        write(&path, &phrase("right"), &ring_text(&ring(&["2026-11"]))).unwrap();
+        let refresh = |p: &str| IngestKeyFile::open(&path, phrase(p)).unwrap().refresh().err();
+        assert!(matches!(refresh("wrong"), Some(KeyError::WrongPassphrase { .. })));
+        let whole = fs::read(&path).unwrap();
+        for length in [0, 1, 20, 100, whole.len() / 2, whole.len() - 1] {
+            fs::write(&path, &whole[..length]).unwrap();
+            assert!(matches!(refresh("right"), Some(KeyError::Unreadable { .. })), "{length} bytes");
+        }
+        let mut changed = whole.clone();
+        *changed.last_mut().unwrap() ^= 1;
+        fs::write(&path, changed).unwrap();
+        assert!(matches!(refresh("right"), Some(KeyError::Unreadable { .. })));
+        fs::remove_file(&path).unwrap();
+        assert!(IngestKeyFile::open(&path, phrase("right")).is_err());
+    }
+
+    #[test]
+    fn content_that_is_not_a_ring_is_refused_without_showing_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keys.age");
+        let secret = "5".repeat(63);
+        let cases = [
+            ("{}".to_owned(), "line 1"),
+            (format!(r#"{{"version":1,"zone":"vault","file_key":"{secret}"}}"#), "vault zone"),
+            (format!(r#"{{"version":2,"zone":"ingest","file_key":"{secret}"}}"#), "version 2"),
+            (
+                format!(r#"{{"version":1,"zone":"ingest","file_key":"{secret}","epochs":[],"days":[]}}"#),
+                "not as expected",
+            ),
+            (
+                format!(
+                    r#"{{"version":1,"zone":"ingest","file_key":"{secret}5","epochs":[],"days":[{{"day":"2026-02-30","evidence":"","quarantine":""}}]}}"#
+                ),
+                "a day in it",
+            ),
+            (
+                format!(
+                    r#"{{"version":1,"zone":"ingest","file_key":"{secret}5","epochs":[],"days":[{{"day":"2026-02-01","evidence":"00","quarantine":""}}]}}"#
+                ),
+                "a public key",
+            ),
+        ];
+        for (content, says) in cases {
+            write(&path, &phrase("p"), content.as_bytes()).unwrap();
+            let error = IngestKeyFile::open(&path, phrase("p")).unwrap().refresh().err().unwrap().to_string();
+            assert!(error.contains(says) && !error.contains("5555"), "{error}");
+        }
+    }
+
+    #[test]
+    fn refresh_reads_again_only_when_the_file_was_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keys.age");
+        write(&path, &phrase("p"), &ring_text(&ring(&["2026-11"]))).unwrap();
+        let source = IngestKeyFile::open(&path, phrase("p")).unwrap();
+        assert!(source.refresh().unwrap().is_some());
+        assert!(source.refresh().unwrap().is_none());
+        write(&path, &phrase("p"), &ring_text(&ring(&["2026-11", "2026-12"]))).unwrap();
+        assert_eq!(source.refresh().unwrap().unwrap().epochs.len(), 2);
+        assert!(source.refresh().unwrap().is_none());
+        // A replacement that does not open is reported at every call until it is put right.
+        write(&path, &phrase("other"), b"x").unwrap();
+        assert!(source.refresh().is_err() && source.refresh().is_err());
+    }
+
+    #[test]
+    fn an_ingest_holds_the_lease_until_it_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keys.age");
+        write(&path, &phrase("p"), b"x").unwrap();
+        let one = IngestKeyFile::open(&path, phrase("p")).unwrap();
+        let two = IngestKeyFile::open(&path, phrase("p")).unwrap();
+        assert!(LeaseLock::exclusive(&path).unwrap().is_none());
+        drop(one);
+        assert!(LeaseLock::exclusive(&path).unwrap().is_none());
+        drop(two);
+        assert!(LeaseLock::exclusive(&path).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file_and_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keys.age");
+        fs::create_dir(&path).unwrap();
+        assert!(write(&path, &phrase("p"), b"x").is_err());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        assert!(write(&dir.path().join("none/keys.age"), &phrase("p"), b"x").is_err());
+    }
 }

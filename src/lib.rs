@@ -6,7 +6,6 @@
 
 #![warn(unreachable_pub)]
 
-
 // nouns, no I/O
 pub mod clock;
 pub mod failpoint;

@@ -3,6 +3,7 @@
 use super::error::CliError;
 use super::passphrase::{self, Zone};
 use crate::clock::{Clock, SystemClock};
+use crate::config::Site;
 use crate::config::environment::Environment;
 use crate::keyfile::{IngestKeyFile, Passphrase};
 use crate::vault::epochs::{Passphrases, ingest_key_file};
@@ -26,6 +27,11 @@ impl Context {
         let site_dir = site.or_else(|| environment.site()).unwrap_or_else(|| PathBuf::from("."));
         let terminal = !json && std::io::stdout().is_terminal();
         Context { site_dir, json, terminal, environment, clock: Arc::new(SystemClock) }
+    }
+
+    /// The checked configuration.
+    pub fn site(&self) -> Result<Site, CliError> {
+        Ok(Site::load(&self.site_dir, &self.environment)?)
     }
 
     /// The lease of this site's ingest, unlocked by its passphrase at the first `refresh`.

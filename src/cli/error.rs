@@ -1,5 +1,6 @@
 //! What a command fails with: text with the fix, and the exit code that scripts rely on.
 
+use crate::config::problem::{ConfigError, Place};
 use crate::keyfile::WriteError;
 use crate::keys::KeyError;
 use crate::vault::epochs::EpochError;
@@ -21,19 +22,21 @@ pub struct CliError {
     failure: Failure,
     message: String,
     fix: Option<String>,
+    /// Single problems, for `--json`.
+    problems: Vec<serde_json::Value>,
 }
 
 impl CliError {
     pub fn failed(message: impl Into<String>) -> CliError {
-        CliError { failure: Failure::Failed, message: message.into(), fix: None }
+        CliError { failure: Failure::Failed, message: message.into(), fix: None, problems: Vec::new() }
     }
 
     pub fn usage(message: impl Into<String>) -> CliError {
-        CliError { failure: Failure::Usage, message: message.into(), fix: None }
+        CliError { failure: Failure::Usage, message: message.into(), fix: None, problems: Vec::new() }
     }
 
     pub fn locked_out(message: impl Into<String>) -> CliError {
-        CliError { failure: Failure::LockedOut, message: message.into(), fix: None }
+        CliError { failure: Failure::LockedOut, message: message.into(), fix: None, problems: Vec::new() }
     }
 
     /// What the reader can do about it: a sentence or a command.
@@ -58,7 +61,10 @@ impl CliError {
     pub fn print(&self, json: bool) {
         if json {
             let code = self.failure as u8;
-            let object = serde_json::json!({ "error": self.message, "fix": self.fix, "exit_code": code });
+            let mut object = serde_json::json!({ "error": self.message, "fix": self.fix, "exit_code": code });
+            if !self.problems.is_empty() {
+                object["problems"] = self.problems.clone().into();
+            }
             eprintln!("{object}");
             return;
         }
@@ -99,5 +105,22 @@ impl From<EpochError> for CliError {
             | EpochError::TooMany { .. }
             | EpochError::AlreadySealed(_) => CliError::usage(message),
         }
+    }
+}
+
+impl From<ConfigError> for CliError {
+    fn from(error: ConfigError) -> CliError {
+        let problems = error.problems.iter().map(|problem| {
+            let (file, line, variable) = match &problem.place {
+                Place::Line(line) => (&error.file, Some(*line), None),
+                Place::Mapping { file, line } => (file, Some(*line), None),
+                Place::Variable(name) => (&error.file, None, Some(name.clone())),
+                Place::File => (&error.file, None, None),
+            };
+            serde_json::json!({
+                "file": file, "line": line, "variable": variable, "message": problem.message, "fix": problem.fix,
+            })
+        });
+        CliError { problems: problems.collect(), ..CliError::usage(error.to_string()) }
     }
 }

@@ -4,7 +4,7 @@ use super::context::Context;
 use super::error::CliError;
 use super::passphrase::{self, Zone};
 use crate::clock::Clock;
-use crate::config::{self, SHIPPED_MAPPINGS};
+use crate::config::{self, shipped_mappings};
 use crate::keyfile;
 use crate::record::time::Epoch;
 use crate::vault::epochs::{self, Passphrases};
@@ -56,7 +56,7 @@ pub fn run(args: InitArgs, context: &Context) -> Result<(), CliError> {
     let dir = args.dir.display().to_string();
     if context.json {
         context.print_json(&serde_json::json!({
-            "site": dir, "epochs": names, "feeds": SHIPPED_MAPPINGS, "passphrases_shared": shared,
+            "site": dir, "epochs": names, "feeds": shipped_mappings(), "passphrases_shared": shared,
         }));
     } else {
         context.print_lines(&[
@@ -65,7 +65,7 @@ pub fn run(args: InitArgs, context: &Context) -> Result<(), CliError> {
             "  ingest/keys.age  what ingest may hold: makes pseudonyms, seals, opens nothing".into(),
             "  vault/keys.age   what opens; ingest never reads it".into(),
             format!("  epochs           {}", names.join(", ")),
-            format!("  feeds            {}", SHIPPED_MAPPINGS.join(", ")),
+            format!("  feeds            {}", shipped_mappings().join(", ")),
             String::new(),
             "Next:".into(),
             format!("  cdrveil check --site {dir}"),
@@ -89,12 +89,12 @@ pub fn create_site(
     for name in ["ingest", "vault", "lake", "inbox"] {
         folder(&dir.join(name), if name == "inbox" { 0o770 } else { 0o700 })?;
     }
-    for feed in SHIPPED_MAPPINGS {
+    for feed in shipped_mappings() {
         folder(&dir.join("inbox").join(feed), 0o770)?;
     }
     let outcome = epochs::init(dir, passphrases, clock)?;
     let name = dir.canonicalize().ok().and_then(|d| d.file_name().map(|n| n.to_string_lossy().into_owned()));
-    let text = config::template::site_file(name.as_deref().unwrap_or("cdrveil"), country, SHIPPED_MAPPINGS);
+    let text = config::template::site_file(name.as_deref().unwrap_or("cdrveil"), country, &shipped_mappings());
     let path = dir.join(config::FILE);
     keyfile::replace_durably(&path, text.as_bytes()).map_err(|e| unwritable(&path, &e))?;
     Ok(outcome.created)

@@ -12,7 +12,7 @@ pub struct Environment {
 }
 
 impl Environment {
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+    /// The one place that reads the environment.
     pub fn of_process() -> Environment {
         let variables = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))

@@ -18,6 +18,8 @@ pub enum Form {
         word: &'static str,
     },
     Text,
+    /// Text that may be empty.
+    AnyText,
     Flag,
     OneOf(&'static [&'static str]),
     TextList,
@@ -27,8 +29,6 @@ pub enum Form {
     Currency,
     /// A name of the IANA time zone database, or a fixed offset.
     Zone,
-    /// Checked by whoever reads it.
-    Any,
 }
 
 pub struct Setting {
@@ -227,19 +227,31 @@ pub const PROFILE: &[Setting] = &[
     ),
     setting(
         "national_prefix",
-        Form::Text,
+        Form::AnyText,
         "",
-        "Digit dialled before a national number. Default: that of the home country.",
+        "Digit dialled before a national number. Default: that of the home country; empty: none.",
     ),
     setting("carrier_prefixes", Form::TextList, "", "Carrier selection codes to be removed."),
     setting("porting_prefixes", Form::TextList, "", "Routing numbers of number portability to be removed."),
     setting(
         "national_form",
-        Form::Any,
-        "",
-        "How a national number stands in these records: with or without the national prefix.",
+        Form::OneOf(&["auto", "national", "international"]),
+        "\"auto\"",
+        "What digits without any prefix are: national numbers, a country code first, or judged by length. State it where \
+         home numbers vary much in length (Germany, Austria, Italy).",
     ),
-    setting("ton", Form::Any, "", "Coding of the type of number where the records have one."),
+    setting(
+        "ton",
+        Form::OneOf(&["3gpp", "isup", "none"]),
+        "\"3gpp\"",
+        "Coding of type-of-number columns: TS 24.008, ITU-T Q.763, or not to be relied on.",
+    ),
+    setting(
+        "ambiguous_time",
+        Form::OneOf(&["earlier", "later", "reject"]),
+        "\"earlier\"",
+        "Which instant a local time means that occurs twice when clocks go back.",
+    ),
     setting(
         "accept_late_days",
         Form::IntegerOr { min: 0, max: 36_500, word: "unlimited" },
@@ -278,7 +290,8 @@ impl Form {
                 Some(format!("must be a whole number from {min} to {max}, or \"{word}\""))
             }
             (Form::Text, Value::String(s)) if !s.is_empty() => None,
-            (Form::Text, _) => Some("must be text in quotes".into()),
+            (Form::AnyText, Value::String(_)) => None,
+            (Form::Text | Form::AnyText, _) => Some("must be text in quotes".into()),
             (Form::Flag, Value::Boolean(_)) => None,
             (Form::Flag, _) => Some("must be true or false".into()),
             (Form::OneOf(words), Value::String(s)) if words.contains(&s.as_str()) => None,
@@ -291,7 +304,6 @@ impl Form {
             (Form::Currency, _) => Some("must be three upper-case letters (ISO 4217), like \"EUR\"".into()),
             (Form::Zone, Value::String(s)) if zone_exists(s) => None,
             (Form::Zone, _) => Some("must be a time zone, like \"Europe/Brussels\", \"UTC\" or \"+02:00\"".into()),
-            (Form::Any, _) => None,
         }
     }
 
@@ -305,8 +317,7 @@ impl Form {
                 let items = text.split(',').map(str::trim).filter(|s| !s.is_empty());
                 Some(Value::Array(items.map(|s| Value::String(s.into())).collect()))
             }
-            Form::Any => toml::from_str::<toml::Table>(&format!("v = {text}")).ok().and_then(|mut t| t.remove("v")),
-            Form::Text | Form::OneOf(_) | Form::Country | Form::Currency | Form::Zone => None,
+            Form::Text | Form::AnyText | Form::OneOf(_) | Form::Country | Form::Currency | Form::Zone => None,
         };
         parsed.unwrap_or_else(|| Value::String(text.into()))
     }
