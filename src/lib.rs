@@ -6,15 +6,29 @@
 
 #![warn(unreachable_pub)]
 
+
 // nouns, no I/O
 pub mod clock;
+pub mod failpoint;
 pub mod keys;
 pub mod record;
 pub mod seal;
 
 // the flow, in order
-pub mod generalise;
+pub mod source;
+pub mod decode;
 pub mod pseudonymise;
+pub mod generalise;
+pub mod tally;
+pub mod lake;
+pub mod sink;
 
 // beside the flow
 pub mod generate;
+pub mod keyfile;
+pub mod release;
+pub mod vault;
+
+// edges
+pub mod config;
+pub mod cli;

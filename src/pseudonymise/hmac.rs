@@ -9,8 +9,7 @@ use sha2::block_api::compress256;
 use zeroize::Zeroize;
 
 const LABEL: &[u8; 13] = b"cdrveil/v1/id";
-const IV: [u32; 8] =
-    [0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19];
+const IV: [u32; 8] = [0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19];
 /// Longest canonical form whose message and padding fit one block: 64 − 9 (padding) − 16 (prefix).
 pub const ONE_BLOCK: usize = 39;
 

@@ -1,0 +1,161 @@
+//! One window, one vintage: which cells pass, for whom, and what stays open.
+//!
+//! Pure. Tally files that a vintage of a window has taken in are its *tiers*; what no published
+//! value holds yet is judged by itself, per cell, per measure and per audience.
+
+use super::released::Released;
+use super::rules::{Audience, Rules, Withheld, round_to, sums_of};
+use crate::tally::cell::{Cell, Key, Sum, sides_of};
+use crate::tally::cube::RoundTo;
+use std::collections::BTreeMap;
+
+/// What a window's tally holds of one cell: the vintage that took the records in, and the records.
+pub type Tiers = Vec<(u32, Cell)>;
+
+/// The last vintage in which a cell's values were published; 0 for never.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Published {
+    /// Records, answered, parties.
+    pub counts: u32,
+    /// By `Sum`.
+    pub sums: [u32; Sum::COUNT],
+}
+
+/// Published values of one cell in one vintage, all rounded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CellValues {
+    pub key: Key,
+    pub records: i64,
+    pub answered: i64,
+    /// By `Sum`; none where the cell has no such measure, or it is withheld.
+    pub sums: [Option<i64>; Sum::COUNT],
+    pub a_parties: i64,
+    /// None for data.
+    pub b_parties: Option<i64>,
+    /// Sums that are withheld.
+    pub withheld: Vec<Sum>,
+}
+
+/// A vintage of a window for one audience.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WindowValues {
+    pub audience: Audience,
+    /// Hours since 1970-01-01 UTC.
+    pub hour: i32,
+    /// From 1.
+    pub vintage: u32,
+    pub cells: Vec<CellValues>,
+    /// Cells, or for dominance and partners sums, that this vintage withholds; rounded like counts
+    /// of records when stored.
+    pub withheld: BTreeMap<Withheld, u64>,
+}
+
+/// Decides a vintage. `cells` are the window's cells by tier (new records bear `vintage`), `last`
+/// what was published of them before.
+///
+/// `None` where this is not the first vintage and nothing new passes: the records stay open.
+pub fn judge(
+    (hour, vintage): (i32, u32),
+    cells: &BTreeMap<Key, Tiers>,
+    last: &impl Fn(Audience, &Key) -> Published,
+    rules: &Rules,
+    round: &RoundTo,
+) -> Option<[Released<WindowValues>; 2]> {
+    let empty = |audience| WindowValues { audience, hour, vintage, cells: Vec::new(), withheld: BTreeMap::new() };
+    let mut windows = Audience::ALL.map(empty);
+    for (key, tiers) in cells {
+        let mut inner: Option<CellValues> = None;
+        for audience in Audience::ALL {
+            let window = &mut windows[audience as usize];
+            let candidate = Candidate { key, tiers, last: last(audience, key), audience, rules, round };
+            inner = candidate.judge(audience != Audience::Internal, inner.as_ref(), &mut window.withheld);
+            window.cells.extend(inner.clone());
+        }
+    }
+    (vintage == 1 || !windows[0].cells.is_empty()).then(|| windows.map(Released::new))
+}
+
+/// One cell before one audience.
+struct Candidate<'a> {
+    key: &'a Key,
+    tiers: &'a Tiers,
+    last: Published,
+    audience: Audience,
+    rules: &'a Rules,
+    round: &'a RoundTo,
+}
+
+impl Candidate<'_> {
+    /// `inner`: what the audience before this one is shown in this vintage, if there is one.
+    fn judge(
+        &self,
+        has_inner: bool,
+        inner: Option<&CellValues>,
+        withheld: &mut BTreeMap<Withheld, u64>,
+    ) -> Option<CellValues> {
+        let added = self.since(self.last.counts)?;
+        let mut deny = |why| *withheld.entry(why).or_default() += 1;
+        if has_inner && inner.is_none() {
+            deny(Withheld::Inner);
+            return None;
+        }
+        if let Some(why) = self.rules.threshold_fault(self.audience, self.key.service, &added) {
+            deny(why);
+            return None;
+        }
+        let total = self.since(0)?;
+        let mut values = self.counts(&total);
+        for sum in sums_of(self.key) {
+            let shown_inside = inner.is_none_or(|i| i.sums[sum as usize].is_some());
+            match if shown_inside { self.sum_fault(sum) } else { Some(Withheld::Inner) } {
+                None => values.sums[sum as usize] = Some(self.rounded(&total, sum)),
+                Some(why) => {
+                    deny(why);
+                    values.withheld.push(sum);
+                }
+            }
+        }
+        Some(values)
+    }
+
+    /// Records that vintages after `vintage` took in; `None` where there are none.
+    fn since(&self, vintage: u32) -> Option<Cell> {
+        let mut newer = self.tiers.iter().filter(|t| t.0 > vintage).map(|t| &t.1);
+        let mut cell = newer.next()?.clone();
+        newer.for_each(|c| cell.merge(c));
+        Some(cell)
+    }
+
+    /// What a sum would gain is judged by itself, thresholds included: it may have been withheld
+    /// in vintages that published the counts, and the other way round never.
+    fn sum_fault(&self, sum: Sum) -> Option<Withheld> {
+        let added = self.since(self.last.sums[sum as usize]).unwrap_or_default();
+        let threshold = self.rules.threshold_fault(self.audience, self.key.service, &added);
+        threshold.or_else(|| self.rules.sum_fault(self.audience, self.key.service, &added, sum))
+    }
+
+    fn counts(&self, total: &Cell) -> CellValues {
+        let count = |n: u64, base| round_to(n.into(), base);
+        let parties = |side: usize, base| count(total.sides[side].distinct.count(), base);
+        CellValues {
+            key: *self.key,
+            records: count(total.sums.records, self.round.records),
+            answered: count(total.sums.answered, self.round.answered),
+            sums: [None; Sum::COUNT],
+            a_parties: parties(0, self.round.a_parties),
+            b_parties: (sides_of(self.key.service) == 2).then(|| parties(1, self.round.b_parties)),
+            withheld: Vec::new(),
+        }
+    }
+
+    fn rounded(&self, total: &Cell, sum: Sum) -> i64 {
+        match sum {
+            Sum::Seconds => round_to(total.sums.seconds.into(), self.round.seconds),
+            Sum::Bytes => round_to(total.sums.bytes.into(), self.round.bytes),
+            Sum::Charge => round_to(total.sums.charge_micro, self.round.charge),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
