@@ -6,6 +6,7 @@
 
 #![warn(unreachable_pub)]
 
+pub mod manual;
 
 // nouns, no I/O
 pub mod clock;
