@@ -6,6 +6,8 @@
 
 #![warn(unreachable_pub)]
 
+pub mod manual;
+
 // nouns, no I/O
 pub mod clock;
 pub mod failpoint;
