@@ -208,6 +208,11 @@ impl Dialling {
     }
 
     fn without_prefix(&self, digits: &[u8], out: &mut Vec<u8>) -> Reading {
+        if self.form == NationalForm::International
+            && let Some(kind) = self.numbering.walk(digits).sensitive
+        {
+            return Ok((kind, self.home.country));
+        }
         let few = digits.len() < self.home.shortest_subscriber;
         if few || (digits.len() <= 6 && !self.home.trunk.is_empty()) {
             return short_of(self.home, digits, out);
@@ -230,10 +235,21 @@ impl Dialling {
         }
     }
 
-    /// What follows the longest international prefix that fits.
+    /// What follows an international prefix. Where several fit (`00` and a carrier's `0015`), the
+    /// shortest that leaves a possible number is meant, else the longest.
     fn after_international_prefix<'d>(&self, digits: &'d [u8]) -> Option<&'d [u8]> {
-        let rest = self.international.iter().find_map(|p| digits.strip_prefix(&p[..]))?;
+        let fitting = || self.international.iter().filter_map(|p| digits.strip_prefix(&p[..]));
+        let rest = fitting().rev().find(|rest| self.is_possible(rest)).or_else(|| fitting().next())?;
         (!rest.is_empty() && rest[0] != b'0').then_some(rest)
+    }
+
+    /// An assigned calling code, and as many digits as numbers under it have.
+    fn is_possible(&self, digits: &[u8]) -> bool {
+        self.numbering.walk(digits).plan.is_some_and(|(index, code_len)| {
+            let national = &digits[usize::from(code_len)..];
+            let begins = digits[0] != b'1' || national.first().is_some_and(|b| *b >= b'2');
+            begins && self.numbering.plan(index).possible(national.len())
+        })
     }
 
     fn sensitive(&self, dialled: &[u8]) -> Option<Kind> {

@@ -19,6 +19,8 @@ pub(crate) enum Side {
 const MAX_TEXT: usize = 255;
 /// Most symbols kept of a number; more is `NumberLength` in any case.
 const MAX_SYMBOLS: usize = 48;
+/// Calling line presentation per call (TS 22.030 clause 6.5.5), dialled before the number.
+const PRESENTATION: [&[u8]; 2] = [b"*31#", b"#31#"];
 
 pub(crate) type Reading = Result<(Kind, Country), Reason>;
 
@@ -90,7 +92,7 @@ pub(crate) fn number(dialling: &Dialling, symbols: &Symbols, side: Side, form: F
     let form = if symbols.plus { Form::International } else { form };
     if form != Form::International {
         found = &found[dialling.porting_prefix(found)..];
-        for presentation in [&b"*31#"[..], b"#31#"] {
+        for presentation in PRESENTATION {
             found = found.strip_prefix(presentation).unwrap_or(found);
         }
         if found.len() > 7 {
@@ -193,7 +195,9 @@ impl Symbols {
                     digits += 1;
                 }
                 Class::Separator => {}
-                Class::Plus if self.len == 0 && !self.plus => self.plus = true,
+                Class::Plus if !self.plus && (self.len == 0 || PRESENTATION.contains(&self.found())) => {
+                    (self.plus, self.len, digits) = (true, 0, 0);
+                }
                 Class::Stop if digits > 0 => return self.is_number(digits),
                 Class::Overdecadic => {
                     let rest = &text[i..];

@@ -138,9 +138,6 @@ fn every_notation_of_a_number_gives_one_canonical_form() {
         "०४७०१२३४५६",
     ];
     for (text, found) in mobile.iter().zip(callers(&belgium, &mobile)) {
-        if *text == "#31#+32470123456" {
-            continue; // a plus inside is no notation of anything; its fate is tested below
-        }
         assert_eq!(found, Ok((Kind::E164, "+32470123456".into())), "{text}");
     }
     let usa = Profile::of("US", "America/New_York");
@@ -301,7 +298,6 @@ fn sensitive_services_become_tokens_on_every_side_and_in_every_notation() {
         "080032123",
         "+3280032123",
         "0800 32 123",
-        "32107",
         "+112",
         "sip:+32107@host",
     ];
@@ -387,7 +383,7 @@ fn each_rule_refuses_its_hostile_record() {
         (Reason::InvalidNumber, Field::BNumber, "+0470123456"),
         (Reason::InvalidNumber, Field::BNumber, "+32470\u{0}123456"),
         (Reason::InvalidNumber, Field::CNumber, "0470z23456"),
-        (Reason::InvalidNumber, Field::ANumber, "#31#+32470123456"),
+        (Reason::InvalidNumber, Field::ANumber, "32+470123456"),
         (Reason::NumberLength, Field::ANumber, &forty),
         (Reason::NumberLength, Field::BNumber, "+"),
         (Reason::NumberLength, Field::BNumber, "+324701234567890123456"),
@@ -416,6 +412,7 @@ fn each_rule_refuses_its_hostile_record() {
         let mut row = vec![""; Field::COUNT];
         row[Field::Start as usize] = START;
         row[Field::Charge as usize] = if field == Field::Currency { "1" } else { "" };
+        row[Field::Answer as usize] = if field == Field::End { START } else { "" };
         row[field as usize] = text;
         let (clear, rejects) = run(&profile, &specs, &[row]);
         assert_eq!(rejects, [Reject { record: 0, reason, column: field as u16 + 1 }], "{} {text:?}", field.name());
@@ -483,7 +480,7 @@ fn local_times_follow_the_zone_and_its_changes_of_clocks() {
         let mut profile = be();
         profile.ambiguous_time = policy;
         let (clear, rejects) = run(&profile, &specs, &[vec![text], vec![text]]);
-        let found = if rejects.is_empty() { Ok(clear.start_ms) } else { Err(rejects[1].reason) };
+        let found = if rejects.is_empty() { Ok(clear.start_ms.clone()) } else { Err(rejects[1].reason) };
         let expected = utc.map(|t| vec![t.parse::<jiff::Timestamp>().unwrap().as_millisecond(); 2]);
         assert_eq!(found, expected, "{text}");
     }
