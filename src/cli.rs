@@ -10,8 +10,11 @@ pub mod context;
 pub mod epoch;
 pub mod error;
 pub mod generate;
+pub mod ingest;
 pub mod init;
 pub mod passphrase;
+pub mod query;
+pub mod steward;
 
 use crate::config::environment::Environment;
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -60,6 +63,9 @@ pub enum Command {
     Init(init::InitArgs),
     Check(check::CheckArgs),
     Generate(generate::GenerateArgs),
+    Ingest(ingest::IngestArgs),
+    Steward(steward::StewardArgs),
+    Query(query::QueryArgs),
     Completions(completions::CompletionsArgs),
 }
 
@@ -95,6 +101,9 @@ pub fn main() -> ExitCode {
         match parsed.command {
             Command::Init(args) => init::run(args, &context),
             Command::Check(args) => check::run(args, &context),
+            Command::Ingest(args) => ingest::run(args, &context),
+            Command::Steward(args) => steward::run(&args, &context),
+            Command::Query(args) => query::run(&args, &context),
             Command::Generate(args) => {
                 generate::run(args).map_err(|e| CliError::failed(format!("cannot write the records: {e}")))
             }

@@ -6,14 +6,14 @@
 
 pub mod block;
 pub mod engine;
-pub mod follow;
 pub mod halves;
 pub mod pool;
 pub mod run;
 pub mod summary;
 pub mod watch;
 
-use crate::decode::{Mapping, OpenError};
+use crate::decode::mapping::Mapping;
+use crate::decode::open::OpenError;
 use crate::generalise::TrunkList;
 use crate::keys::{KeyError, KeyRing};
 use crate::lake::LakeError;
@@ -80,7 +80,9 @@ pub enum PipelineError {
     Worker,
     #[error("another process is loading feed {feed}; what this one staged was dropped, run it again")]
     Overtaken { feed: String },
-    #[error("{count} open halves of calls can no longer be read again where feed {feed} found them; put the files back, or run with --forget-open to count them as lost")]
+    #[error(
+        "{count} open halves of calls can no longer be read again where feed {feed} found them; put the files back, or run with --forget-open to count them as lost"
+    )]
     HalvesLost { feed: String, count: usize },
 }
 

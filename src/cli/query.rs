@@ -1,12 +1,13 @@
 //! `cdrveil query`: one SQL statement over the release store.
 
+use super::context::Context;
+use super::error::CliError;
+use crate::config::Site;
 use crate::publish::store_path;
 use crate::query::{self, Answer, Limits, QueryError, Value};
 use crate::release::rules::Audience;
 use comfy_table::{CellAlignment, Table, presets};
 use std::fmt::Write as _;
-use std::io::{self, Write};
-use std::path::Path;
 use std::time::Duration;
 
 /// Ask the released aggregates one SQL question
@@ -45,19 +46,27 @@ pub enum Whose {
     External,
 }
 
-const SAMPLE: &str = "SELECT hour, service, sum(records) AS records FROM traffic_hourly GROUP BY hour, service ORDER BY hour";
+const SAMPLE: &str =
+    "SELECT hour, service, sum(records) AS records FROM traffic_hourly GROUP BY hour, service ORDER BY hour";
 
 /// Runs the statement and writes rows to stdout. `store` is the internal one, as configured.
 ///
 /// Exit codes: 0 done, 1 the store cannot be read, 2 a statement that is refused or wrong.
-pub fn run(args: &QueryArgs, store: &Path, json: bool) -> u8 {
+pub fn run(args: &QueryArgs, context: &Context) -> Result<(), CliError> {
+    let site = Site::load(&context.site_dir, &context.environment)?;
+    context.print_lines(&[answer(args, &site, context.json)?.trim_end().to_owned()]);
+    Ok(())
+}
+
+/// The text of the answer; what `demo` shows too.
+pub fn answer(args: &QueryArgs, site: &Site, json: bool) -> Result<String, CliError> {
     let audience = if args.audience == Whose::Internal { Audience::Internal } else { Audience::External };
-    let store = store_path(store, audience);
+    let store = store_path(&site.release.store, audience);
     let format = if json { Format::Json } else { args.format };
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(e) => return complain(&e.to_string(), 1),
-    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| CliError::failed(e.to_string()))?;
     let text = runtime.block_on(async {
         match &args.sql {
             None => Ok(listing(&query::shapes(&store).await?, format)),
@@ -67,20 +76,10 @@ pub fn run(args: &QueryArgs, store: &Path, json: bool) -> u8 {
             }
         }
     });
-    match text {
-        Ok(text) => match io::stdout().lock().write_all(text.as_bytes()) {
-            // a reader that has seen enough (`| head`) is no fault
-            Err(e) if e.kind() != io::ErrorKind::BrokenPipe => complain(&format!("cannot write the answer: {e}"), 1),
-            _ => 0,
-        },
-        Err(e @ QueryError::NoStore(_)) => complain(&e.to_string(), 1),
-        Err(e) => complain(&e.to_string(), 2),
-    }
-}
-
-fn complain(message: &str, code: u8) -> u8 {
-    eprintln!("cdrveil query: {message}");
-    code
+    text.map_err(|e: QueryError| match e {
+        QueryError::NoStore(_) => CliError::failed(e.to_string()),
+        e => CliError::usage(e.to_string()),
+    })
 }
 
 fn written(answer: &Answer, format: Format) -> String {
@@ -119,7 +118,11 @@ fn as_csv(answer: &Answer) -> String {
 }
 
 fn csv_field(field: &str) -> String {
-    if field.contains([',', '"', '\n', '\r']) { format!("\"{}\"", field.replace('"', "\"\"")) } else { field.to_owned() }
+    if field.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", field.replace('"', "\"\""))
+    } else {
+        field.to_owned()
+    }
 }
 
 /// An array of objects, one line each. Of two columns with one name the later wins, as ever in JSON.

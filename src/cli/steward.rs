@@ -1,15 +1,18 @@
 //! `cdrveil steward`: one pass over what may be released.
 
-use crate::clock::SystemClock;
+use super::context::Context;
+use super::error::CliError;
+use crate::clock::Clock;
+use crate::config::Site;
 use crate::publish::store::hour_text;
 use crate::record::time::Day;
-use crate::release::rules::{Audience, Withheld};
+use crate::release::rules::{Audience, Rules, Withheld};
 use crate::steward::{self, Open, OpenWindow, ReleasedWindow, Report, Steward};
+use crate::tally::Cube;
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{self, Write};
 
 /// Release what is complete: judge closed windows, freeze what may be shown, publish it
 #[derive(clap::Args, Debug)]
@@ -19,30 +22,41 @@ pub struct StewardArgs {
     once: bool,
 }
 
-/// Runs one pass and prints what it did. Exit codes: 0 done, 1 failed and safe to repeat, 2 wrong usage.
-pub fn run(args: &StewardArgs, steward: &Steward, json: bool) -> u8 {
+/// Runs one pass and prints what it did.
+pub fn run(args: &StewardArgs, context: &Context) -> Result<(), CliError> {
     if !args.once {
-        return complain("say --once: this version makes single passes, run it from a timer", 2);
+        return Err(CliError::usage("say --once: this version makes single passes").fix("run it from a timer"));
     }
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(e) => return complain(&e.to_string(), 1),
-    };
-    match runtime.block_on(steward::pass(steward, &SystemClock)) {
-        Ok(report) => {
-            let text = if json { format!("{}\n", as_json(&report)) } else { as_text(&report, steward) };
-            match io::stdout().lock().write_all(text.as_bytes()) {
-                Err(e) if e.kind() != io::ErrorKind::BrokenPipe => complain(&format!("cannot write: {e}"), 1),
-                _ => 0,
-            }
-        }
-        Err(e) => complain(&e.to_string(), 1),
-    }
+    let site = Site::load(&context.site_dir, &context.environment)?;
+    let steward = of_site(&site);
+    let report = pass(&steward, &*context.clock)?;
+    let text = if context.json { as_json(&report).to_string() } else { as_text(&report, &steward) };
+    context.print_lines(&[text.trim_end().to_owned()]);
+    Ok(())
 }
 
-fn complain(message: &str, code: u8) -> u8 {
-    eprintln!("cdrveil steward: {message}");
-    code
+/// One pass at the time of `clock`.
+pub fn pass(steward: &Steward, clock: &dyn Clock) -> Result<Report, CliError> {
+    let failed = |e: String| CliError::failed(e).fix("run it again: what is released is released once");
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| failed(e.to_string()))?;
+    runtime.block_on(steward::pass(steward, clock)).map_err(|e| failed(e.to_string()))
+}
+
+/// The steward as the site is configured.
+pub fn of_site(site: &Site) -> Steward {
+    let mut cube = Cube::traffic_hourly();
+    cube.release_after_hours = u32::try_from(site.release.release_after_hours).unwrap_or(u32::MAX);
+    let base = site.release.rounding_base;
+    (cube.round_to.records, cube.round_to.answered) = (base, base);
+    (cube.round_to.a_parties, cube.round_to.b_parties) = (base, base);
+    Steward {
+        lake: site.dir.join("lake"),
+        store: site.release.store.clone(),
+        cube,
+        rules: Rules::new(site.release.distinct_subscribers),
+        idle_after_hours: u32::try_from(site.release.idle_after_hours).unwrap_or(u32::MAX),
+    }
 }
 
 /// What the pass did, for people: a line per day and vintage, what was withheld, what is open.
@@ -107,7 +121,8 @@ fn open_text(open: &[OpenWindow]) -> String {
     }
     let mut text = String::new();
     for (why, (n, first, last)) in reasons {
-        let span = if first == last { hour_text(first) } else { format!("{} to {}", hour_text(first), hour_text(last)) };
+        let span =
+            if first == last { hour_text(first) } else { format!("{} to {}", hour_text(first), hour_text(last)) };
         let _ = writeln!(text, "still open: {n} window{} ({span}): {why}", if n == 1 { "" } else { "s" });
     }
     text
@@ -135,7 +150,8 @@ pub fn as_json(report: &Report) -> serde_json::Value {
         Withheld::ALL.iter().map(|why| (why.name().to_owned(), w.get(why).copied().unwrap_or(0).into())).collect()
     };
     let released = report.released.iter().map(|w| {
-        let audience = |a: Audience| json!({"cells": w.cells[a as usize], "withheld": reasons(&w.withheld[a as usize])});
+        let audience =
+            |a: Audience| json!({"cells": w.cells[a as usize], "withheld": reasons(&w.withheld[a as usize])});
         json!({"hour": hour_text(w.hour), "vintage": w.vintage,
             "internal": audience(Audience::Internal), "external": audience(Audience::External)})
     });

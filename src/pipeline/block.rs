@@ -1,7 +1,7 @@
 //! One block's way through the flow, top to bottom, on one thread.
 
 use super::{Feed, Keys};
-use crate::decode::FileDecoder;
+use crate::decode::file::FileDecoder;
 use crate::generalise::generalise;
 use crate::lake::batches::Counts;
 use crate::normalise::Accept;
@@ -117,7 +117,8 @@ pub fn process(job: Job, feed: &Feed, formats: &Formats, state: &mut WorkerState
     }
     let refused = refused(&decoded, &rejects, job.source);
     if !refused.is_empty() {
-        let key = job.keys.ring.days.get(&job.arrival).ok_or_else(|| SinkError::NoKey { unit: job.arrival.to_string() })?;
+        let key =
+            job.keys.ring.days.get(&job.arrival).ok_or_else(|| SinkError::NoKey { unit: job.arrival.to_string() })?;
         let whose = (job.constants.feed.as_str(), job.constants.batch.as_str());
         groups.extend(quarantine::groups(&formats.quarantine, &key.quarantine, job.arrival, whose, &refused)?);
     }

@@ -269,7 +269,8 @@ impl<'a> Engine<'a> {
                 }
                 Outcome::Overtaken(other) => {
                     self.ledger.extend(other.sources.iter().filter_map(|s| s.file.clone()));
-                    let theirs = manifest.sources.iter().any(|s| s.file.as_ref().is_some_and(|f| self.ledger.contains(f)));
+                    let theirs =
+                        manifest.sources.iter().any(|s| s.file.as_ref().is_some_and(|f| self.ledger.contains(f)));
                     if theirs || manifest.append.is_some() || open_before + open_after > 0 {
                         self.generation += 1;
                         return Ok(Progress::Dropped);
@@ -289,7 +290,8 @@ impl<'a> Engine<'a> {
                 batch: name.clone(),
                 trunks: setting.feed.trunks.names().map(str::to_owned).collect(),
             };
-            let formats = [&self.formats.cdr, &self.formats.evidence, &self.formats.identities, &self.formats.quarantine];
+            let formats =
+                [&self.formats.cdr, &self.formats.evidence, &self.formats.identities, &self.formats.quarantine];
             let tables: HashMap<&'static str, (Arc<TableFormat>, PathBuf)> =
                 formats.map(|f| (f.name, (Arc::clone(f), table_folder(setting.site, f.name)))).into();
             Batch {
@@ -405,9 +407,13 @@ pub fn contracts() -> Vec<Contract> {
         "timestamp" => ColumnKind::Timestamp,
         _ => ColumnKind::Binary,
     };
-    let tally_columns: Vec<Column> = tally::delta_columns().iter().map(|(n, k, null)| column(n, kind(k), *null)).collect();
-    let tally =
-        Contract { name: "tally", columns: tally_columns, partition: vec![column("event_day", ColumnKind::Date, false)] };
+    let tally_columns: Vec<Column> =
+        tally::delta_columns().iter().map(|(n, k, null)| column(n, kind(k), *null)).collect();
+    let tally = Contract {
+        name: "tally",
+        columns: tally_columns,
+        partition: vec![column("event_day", ColumnKind::Date, false)],
+    };
     vec![tables::cdr(), tally, tables::evidence(), tables::identities(), tables::quarantine()]
 }
 

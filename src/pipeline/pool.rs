@@ -107,7 +107,8 @@ impl Drop for Pool {
 }
 
 fn work(incoming: &Receiver<Order>, outgoing: &Sender<Answer>, feed: &Feed, formats: &Formats, barrier: &Barrier) {
-    let mut state = WorkerState { sealed_before: SealedBefore::new(), partial: Partial::new(&feed.cube), generation: 0 };
+    let mut state =
+        WorkerState { sealed_before: SealedBefore::new(), partial: Partial::new(&feed.cube), generation: 0 };
     while let Ok(order) = incoming.recv() {
         let answer = match order {
             Order::Process(job) => Answer::Done(process(*job, feed, formats, &mut state).map(Box::new)),

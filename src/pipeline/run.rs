@@ -4,7 +4,7 @@ use super::block::Work;
 use super::engine::{Engine, Progress};
 use super::summary::{Fate, FileReport, Observer};
 use super::{Feed, PipelineError};
-use crate::decode::FileDecoder;
+use crate::decode::file::FileDecoder;
 use crate::failpoint;
 use crate::lake::batches::Source;
 use crate::record::raw::RawBatch;
@@ -37,7 +37,12 @@ impl Input {
 }
 
 /// Loads `inputs` in order and commits; the run is over when this returns.
-pub fn run(engine: &mut Engine<'_>, inputs: &[Input], limits: Limits, observer: &mut dyn Observer) -> Result<(), PipelineError> {
+pub fn run(
+    engine: &mut Engine<'_>,
+    inputs: &[Input],
+    limits: Limits,
+    observer: &mut dyn Observer,
+) -> Result<(), PipelineError> {
     let mut loader = Loader { engine, limits, shared: Vec::new(), observer };
     for input in inputs {
         loader.load(input)?;
@@ -204,7 +209,12 @@ impl Loader<'_, '_> {
     }
 
     /// Hands a batch to the workers; where calls must be joined, decoding stays in order.
-    fn submit(&mut self, batch: RawBatch, decoder: &Arc<FileDecoder>, oversize: &mut Option<u64>) -> Result<(), PipelineError> {
+    fn submit(
+        &mut self,
+        batch: RawBatch,
+        decoder: &Arc<FileDecoder>,
+        oversize: &mut Option<u64>,
+    ) -> Result<(), PipelineError> {
         let continuation = batch.oversize && *oversize == Some(batch.first_line);
         *oversize = batch.oversize.then_some(batch.first_line);
         if !self.engine.setting.feed.mapping.joins() {
@@ -296,7 +306,8 @@ fn report(path: &str, fate: Fate, records: u64, bytes: u64) -> FileReport {
 
 fn refused(path: &str, error: &SourceError) -> FileReport {
     let fate = if error.waits() { Fate::Waiting } else { Fate::Refused };
-    let usage = matches!(error, SourceError::Missing { .. } | SourceError::NotAFile { .. } | SourceError::NotAFolder { .. });
+    let usage =
+        matches!(error, SourceError::Missing { .. } | SourceError::NotAFile { .. } | SourceError::NotAFolder { .. });
     FileReport { fate, ..unreadable(path, error.code(), &error.to_string(), usage) }
 }
 

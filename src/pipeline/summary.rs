@@ -65,7 +65,9 @@ impl Summary {
         self.joined += counts.joined;
         self.quarantined += counts.quarantined;
         self.dropped += counts.dropped;
-        for (from, to) in [(&counts.quarantined_by, &mut self.quarantined_by), (&counts.dropped_by, &mut self.dropped_by)] {
+        for (from, to) in
+            [(&counts.quarantined_by, &mut self.quarantined_by), (&counts.dropped_by, &mut self.dropped_by)]
+        {
             for (k, v) in from {
                 *to.entry(k.clone()).or_default() += v;
             }

@@ -12,7 +12,9 @@ use crate::record::identifier::Country;
 use crate::record::plmn::Plmn;
 use crate::tally::cell::{Key, Sum};
 use crate::tally::contract::{country_of, country_text, currency_text, network_of};
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryArray, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray,
+};
 use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 use std::collections::BTreeMap;
@@ -56,10 +58,8 @@ const LONG: [&str; 13] = [
 
 /// The table of a cube.
 pub fn contract() -> Contract {
-    let mut columns: Vec<Column> = vec![
-        column("hour", ColumnKind::Timestamp, false),
-        column("vintage", ColumnKind::Integer, false),
-    ];
+    let mut columns: Vec<Column> =
+        vec![column("hour", ColumnKind::Timestamp, false), column("vintage", ColumnKind::Integer, false)];
     columns.extend(TEXT.map(|n| column(n, ColumnKind::String, n != "row")));
     columns.extend(LONG.map(|n| column(n, ColumnKind::Long, true)));
     columns.push(column("inputs", ColumnKind::Binary, true));
@@ -123,7 +123,8 @@ struct Row {
 impl Row {
     fn of_window(frozen: &Frozen) -> Row {
         let window = &frozen.window;
-        let mut row = Row { hour: i64::from(window.hour) * US_PER_HOUR, vintage: window.vintage as i32, ..Row::default() };
+        let mut row =
+            Row { hour: i64::from(window.hour) * US_PER_HOUR, vintage: window.vintage as i32, ..Row::default() };
         row.text[0] = Some("window".to_owned());
         row.long[7] = Some(window.cells.len() as i64);
         for why in Withheld::ALL {
@@ -138,7 +139,8 @@ impl Row {
         let key = &cell.key;
         let withheld: Vec<_> = cell.withheld.iter().map(|s| s.name()).collect();
         let [seconds, bytes, charge] = cell.sums;
-        let mut row = Row { hour: i64::from(window.hour) * US_PER_HOUR, vintage: window.vintage as i32, ..Row::default() };
+        let mut row =
+            Row { hour: i64::from(window.hour) * US_PER_HOUR, vintage: window.vintage as i32, ..Row::default() };
         row.text = [
             Some("cell".to_owned()),
             Some(key.service.name().to_owned()),

@@ -1,0 +1,345 @@
+//! `cdrveil ingest`: files, standard input or a watched folder into the lake and the vault.
+
+use super::context::Context;
+use super::error::CliError;
+use crate::config::{FeedKind, Site};
+use crate::generalise::TrunkList;
+use crate::lake::batches::Counts;
+use crate::normalise::Normaliser;
+use crate::normalise::profile::{AcceptLate, Evidence, Profile};
+use crate::pipeline::engine::{Engine, Setting};
+use crate::pipeline::run::{self, Input};
+use crate::pipeline::summary::{Fate, FileReport, Observer, Summary};
+use crate::pipeline::{Feed, PipelineError, watch};
+use crate::sink::evidence::Original;
+use crate::source::Limits;
+use crate::tally::Cube;
+use clap::Args;
+use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Read call records, veil them, and commit them to the lake and the vault
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  cdrveil ingest --feed generic-voice calls-2026-11-21.csv.gz
+  zcat old/*.gz | cdrveil ingest --feed asterisk -       (standard input cannot tell a re-delivery)
+  cdrveil ingest --feed generic-voice --watch            (the feed's inbox, until SIGTERM)
+
+A file is loaded whole or not at all, once, whatever its name. Refused records go sealed to
+vault/quarantine; the summary counts them by reason.")]
+pub struct IngestArgs {
+    /// Feed of cdrveil.toml that the records belong to
+    #[arg(long, value_name = "NAME")]
+    pub feed: String,
+    /// Files to load, or - for standard input
+    #[arg(value_name = "FILE", required_unless_present = "watch")]
+    pub files: Vec<PathBuf>,
+    /// Load what is put into the feed's inbox, without end
+    #[arg(long, conflicts_with = "files")]
+    pub watch: bool,
+    /// How old an event may be, in days or `unlimited`, for this run [default: the feed's]
+    #[arg(long, value_name = "DAYS|unlimited", value_parser = accept_late)]
+    pub accept_late: Option<AcceptLate>,
+    /// Go on although open halves of calls can no longer be read again; they are counted as lost
+    #[arg(long)]
+    pub forget_open: bool,
+}
+
+pub fn run(args: IngestArgs, context: &Context) -> Result<(), CliError> {
+    let site = Site::load(&context.site_dir, &context.environment)?;
+    let inputs = args.files.iter().map(|f| input(f)).collect::<Vec<_>>();
+    let summary = ingest(&args, &inputs, &site, context, &mut Reporter::new(context))?;
+    if context.json {
+        context.print_json(&serde_json::to_value(&summary).map_err(|e| CliError::failed(e.to_string()))?);
+    } else {
+        print_summary(&summary, context);
+    }
+    verdict(&summary)
+}
+
+/// Runs the feed over `inputs` (or its inbox) and returns the summary; what `demo` calls too.
+pub fn ingest(
+    args: &IngestArgs,
+    inputs: &[Input],
+    site: &Site,
+    context: &Context,
+    observer: &mut dyn Observer,
+) -> Result<Summary, CliError> {
+    let begun = Instant::now();
+    let configured = site.feeds.get(&args.feed).ok_or_else(|| unknown_feed(site, &args.feed))?;
+    let feed = Arc::new(feed(configured, args.accept_late)?);
+    let keys = context.ingest_keys()?;
+    let limits = limits(site);
+    let setting = Setting {
+        site: &context.site_dir,
+        feed: Arc::clone(&feed),
+        partition: "files",
+        keys: &keys,
+        clock: &*context.clock,
+        workers: workers(site),
+        forget_open: args.forget_open,
+    };
+    let mut engine = Engine::open(setting)?;
+    if args.watch {
+        let stop = stop_signal()?;
+        let settle = Duration::from_secs(configured.settle_s);
+        if configured.kind == FeedKind::Append {
+            return Err(CliError::usage("feeds of kind append are not followed yet"));
+        }
+        let inbox = resolved(&context.site_dir, &configured.inbox);
+        watch::watch(&mut engine, &inbox, settle, limits, &stop, Arc::clone(&context.clock), observer)?;
+    } else {
+        run::run(&mut engine, inputs, limits, observer)?;
+    }
+    let mut summary = std::mem::take(&mut engine.summary);
+    summary.seconds = begun.elapsed().as_secs_f64();
+    summary.records_per_second = (summary.records_in as f64 / summary.seconds.max(1e-9)).round();
+    summary.peak_rss_bytes = peak_rss_bytes();
+    Ok(summary)
+}
+
+fn resolved(site: &Path, path: &Path) -> PathBuf {
+    if path.is_absolute() { path.to_owned() } else { site.join(path) }
+}
+
+fn input(path: &Path) -> Input {
+    if path == Path::new("-") { Input::Stdin } else { Input::File(path.to_owned()) }
+}
+
+fn accept_late(text: &str) -> Result<AcceptLate, String> {
+    match text {
+        "unlimited" => Ok(AcceptLate::Unlimited),
+        days => days.parse().map(AcceptLate::Days).map_err(|_| "a number of days or `unlimited` is needed".into()),
+    }
+}
+
+fn unknown_feed(site: &Site, name: &str) -> CliError {
+    let known: Vec<&str> = site.feeds.keys().map(String::as_str).collect();
+    CliError::usage(format!("no feed `{name}` in cdrveil.toml")).fix(format!("the feeds are: {}", known.join(", ")))
+}
+
+/// The configured feed with everything compiled.
+pub fn feed(configured: &crate::config::Feed, accept_late: Option<AcceptLate>) -> Result<Feed, CliError> {
+    let wrong = |e: String| CliError::usage(format!("feed {}: {e}", configured.name)).fix("see `cdrveil check`");
+    let mut profile = Profile::deserialize(configured.profile.clone()).map_err(|e| wrong(e.message().to_owned()))?;
+    let profile_digest = profile.digest();
+    if let Some(bound) = accept_late {
+        profile.accept_late_days = bound;
+    }
+    let normaliser = Normaliser::new(&profile, configured.mapping.specs()).map_err(|e| wrong(e.to_string()))?;
+    Ok(Feed {
+        name: configured.name.clone(),
+        mapping: configured.mapping.clone(),
+        normaliser,
+        profile_version: profile.version,
+        profile_digest,
+        accept_late_days: match profile.accept_late_days {
+            AcceptLate::Days(days) => Some(days),
+            AcceptLate::Unlimited => None,
+        },
+        future_hours: profile.future_hours,
+        original: match profile.evidence {
+            Evidence::Packed => Original::Packed,
+            Evidence::Original => Original::Bytes,
+        },
+        trunks: TrunkList::new(&profile.trunks),
+        join_window_ms: configured.join_window_s as i64 * 1000,
+        cube: Cube::traffic_hourly(),
+    })
+}
+
+fn limits(site: &Site) -> Limits {
+    Limits {
+        batch_bytes: site.ingest.block_bytes,
+        batch_lines: site.ingest.block_rows,
+        max_record_bytes: site.ingest.max_record_bytes,
+        max_ratio: site.ingest.max_ratio,
+        ..Limits::default()
+    }
+}
+
+fn workers(site: &Site) -> usize {
+    match site.ingest.workers {
+        0 => std::thread::available_parallelism().map_or(2, usize::from),
+        n => n,
+    }
+}
+
+/// Set by the first SIGTERM or SIGINT; a second one ends the process at once, which is safe too.
+fn stop_signal() -> Result<Arc<AtomicBool>, CliError> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| CliError::failed(format!("cannot listen for signals: {e}")))?;
+    std::thread::spawn(move || {
+        runtime.block_on(async {
+            use tokio::signal::unix::{SignalKind, signal};
+            let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+                return;
+            };
+            loop {
+                tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+                if flag.swap(true, Ordering::SeqCst) {
+                    std::process::exit(1);
+                }
+            }
+        });
+    });
+    Ok(stop)
+}
+
+/// `VmHWM` of Linux; 0 where there is none.
+fn peak_rss_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|l| l.trim().strip_suffix("kB")).and_then(|k| k.trim().parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
+}
+
+/// Refused files make the run fail; everything else that could be loaded was.
+fn verdict(summary: &Summary) -> Result<(), CliError> {
+    let refused: Vec<&FileReport> = summary.files.iter().filter(|f| f.fate == Fate::Refused).collect();
+    let waiting = summary.files.iter().filter(|f| f.fate == Fate::Waiting).count();
+    let Some(first) = refused.first() else {
+        return match waiting {
+            0 => Ok(()),
+            n => Err(CliError::failed(format!(
+                "{n} of {} files are not complete yet; nothing of them was loaded",
+                summary.files.len()
+            ))
+            .fix("run it again when they are")),
+        };
+    };
+    let message = format!("{} of {} files refused", refused.len(), summary.files.len());
+    let fix = first.reason.clone().unwrap_or_default();
+    let usage = refused.iter().any(|f| f.usage);
+    Err(if usage { CliError::usage(message) } else { CliError::failed(message) }.fix(fix))
+}
+
+impl From<PipelineError> for CliError {
+    fn from(e: PipelineError) -> CliError {
+        match e {
+            PipelineError::Keys(e) => e.into(),
+            PipelineError::Open(e) => CliError::usage(e.to_string()),
+            e => CliError::failed(e.to_string())
+                .fix("nothing half-done was committed: run it again when the cause is gone"),
+        }
+    }
+}
+
+/// A progress bar on a terminal, plain lines elsewhere, nothing with `--json`.
+struct Reporter {
+    bar: Option<ProgressBar>,
+    plain: bool,
+}
+
+impl Reporter {
+    fn new(context: &Context) -> Reporter {
+        use std::io::IsTerminal;
+        let terminal = std::io::stderr().is_terminal() && !context.json;
+        let bar = terminal.then(|| ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr_with_hz(8)));
+        if let Some(bar) = &bar {
+            let style = "{msg:.bold} {bar:30.cyan/blue} {bytes}/{total_bytes} {bytes_per_sec} eta {eta} {prefix}";
+            bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        }
+        Reporter { bar, plain: !terminal && !context.json }
+    }
+}
+
+impl Observer for Reporter {
+    fn file_begins(&mut self, path: &str, bytes: Option<u64>) {
+        if let Some(bar) = &self.bar {
+            bar.reset();
+            bar.set_length(bytes.unwrap_or(0));
+            bar.set_message(
+                Path::new(path).file_name().map_or_else(|| path.to_owned(), |n| n.to_string_lossy().into_owned()),
+            );
+        }
+    }
+
+    fn progress(&mut self, raw_bytes: u64, records: u64) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(raw_bytes);
+            let per_second = records as f64 / bar.elapsed().as_secs_f64().max(1e-3);
+            bar.set_prefix(format!("{} records, {}/s", HumanCount(records), HumanCount(per_second as u64)));
+        }
+    }
+
+    fn file_ends(&mut self, report: &FileReport) {
+        let line = match &report.reason {
+            Some(reason) => format!("{}: {}: {reason}", report.path, fate_words(report.fate)),
+            None => format!("{}: {}, {} records", report.path, fate_words(report.fate), report.records),
+        };
+        match &self.bar {
+            Some(bar) => bar.println(line),
+            None if self.plain => eprintln!("{line}"),
+            None => {}
+        }
+    }
+
+    fn committed(&mut self, number: u64, counts: &Counts) {
+        if self.plain {
+            let Counts { records_in, veiled, joined, quarantined, dropped, .. } = counts;
+            eprintln!(
+                "batch {number} committed: {records_in} in, {veiled} veiled, {joined} joined, {quarantined} quarantined, {dropped} dropped"
+            );
+        }
+    }
+}
+
+impl Drop for Reporter {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+pub fn fate_words(fate: Fate) -> &'static str {
+    match fate {
+        Fate::Loaded => "loaded",
+        Fate::AlreadyLoaded => "loaded before, not again",
+        Fate::Empty => "empty",
+        Fate::Waiting => "not complete yet",
+        Fate::Refused => "refused",
+    }
+}
+
+/// The summary table at the end of a run.
+pub fn print_summary(summary: &Summary, context: &Context) {
+    let mut table = context.table(&["records", "count", "why"]);
+    let n = |v: u64| HumanCount(v).to_string();
+    table.add_row(["in".into(), n(summary.records_in), format!("{} files", summary.files.len())]);
+    table.add_row(["veiled".into(), n(summary.veiled), "pseudonymised into lake/cdr".into()]);
+    for (what, total, by) in [
+        ("quarantined", summary.quarantined, &summary.quarantined_by),
+        ("dropped", summary.dropped, &summary.dropped_by),
+    ] {
+        table.add_row([what.to_owned(), n(total), if total == 0 { String::new() } else { "by reason:".into() }]);
+        for (reason, count) in by {
+            table.add_row([String::new(), n(*count), reason.clone()]);
+        }
+    }
+    if summary.joined + summary.open > 0 {
+        table.add_row(["joined".into(), n(summary.joined), "into the call they belong to".into()]);
+        table.add_row(["open".into(), n(summary.open), "wait for their other half".into()]);
+    }
+    if summary.sequence_gaps > 0 {
+        table.add_row(["missing".into(), n(summary.sequence_gaps), "sequence numbers that never came".into()]);
+    }
+    context.print_table(&table);
+    context.print_lines(&[format!(
+        "{} in {:.2} s: {} records/s, peak memory {}",
+        HumanBytes(summary.bytes_in),
+        summary.seconds,
+        HumanCount(summary.records_per_second as u64),
+        HumanBytes(summary.peak_rss_bytes)
+    )]);
+}
