@@ -6,6 +6,8 @@
 
 #![warn(unreachable_pub)]
 
+pub mod manual;
+
 // nouns, no I/O
 pub mod clock;
 pub mod failpoint;
@@ -16,16 +18,21 @@ pub mod seal;
 // the flow, in order
 pub mod source;
 pub mod decode;
+pub mod normalise;
 pub mod pseudonymise;
 pub mod generalise;
 pub mod tally;
 pub mod lake;
 pub mod sink;
+pub mod pipeline;
 
 // beside the flow
 pub mod generate;
 pub mod keyfile;
 pub mod release;
+pub mod publish;
+pub mod query;
+pub mod steward;
 pub mod vault;
 
 // edges

@@ -5,6 +5,7 @@
 //! reads ahead, decompresses and hashes. Nothing here knows what was loaded before: the caller's
 //! ledger does.
 
+pub mod append;
 pub mod compression;
 pub mod files;
 pub mod folder;
@@ -87,6 +88,10 @@ pub enum SourceError {
     StillGrowing { path: PathBuf },
     #[error("{path:?}: ends before byte {offset}, which was read from it before")]
     Shorter { path: PathBuf, offset: u64 },
+    #[error(
+        "{path:?}: no longer begins with the {offset} bytes read from it before, and no rotated file beside it does; records may be missing, so the feed stops until it is told to start again"
+    )]
+    PrefixChanged { path: PathBuf, offset: u64 },
     #[error("{path:?}: reading failed: {error}")]
     Io { path: PathBuf, error: std::io::Error },
     #[error("{path:?}: the reading thread stopped early")]
@@ -112,6 +117,7 @@ impl SourceError {
             SourceError::Bomb { .. } => "bomb",
             SourceError::StillGrowing { .. } => "growing",
             SourceError::Shorter { .. } => "shorter",
+            SourceError::PrefixChanged { .. } => "prefix_changed",
             SourceError::Io { .. } => "io",
             SourceError::Stopped { .. } => "stopped",
         }

@@ -93,3 +93,92 @@ fn quoted_cell(text: &[u8], from: usize, base: usize, quote: u8) -> Option<(Cell
 fn torn(cells: &[Cell]) -> Fault {
     Fault { reason: Reason::UnbalancedQuote, column: u16::try_from(cells.len() + 1).unwrap_or(u16::MAX) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::cells::Text;
+    use crate::decode::lines::Records;
+    use crate::record::raw::Framing;
+    use proptest::prelude::*;
+
+    const CSV: Dialect = Dialect { delimiter: b',', quote: Some(b'"'), space_before_quote: false };
+
+    fn split(dialect: Dialect, text: &str) -> Result<Vec<String>, Fault> {
+        let mut cells = Vec::new();
+        let record = Span { start: 0, len: text.len() as u32 };
+        dialect.split(text.as_bytes(), record, &mut cells)?;
+        let mut text = Text { raw: text.as_bytes().to_vec(), tail: Vec::new() };
+        let quote = dialect.quote.unwrap_or(0);
+        let read = |cell: &Cell| {
+            let viewed = text.value(*cell, quote).into_owned();
+            let span = text.settle(*cell, quote);
+            assert_eq!(text.get(span), viewed);
+            String::from_utf8(viewed).unwrap()
+        };
+        Ok(cells.iter().map(read).collect())
+    }
+
+    #[test]
+    fn cells_and_torn_quotes() {
+        let spaced = Dialect { space_before_quote: true, ..CSV };
+        let pipes = Dialect { delimiter: b'|', quote: None, space_before_quote: false };
+        let good: [(Dialect, &str, &[&str]); 9] = [
+            (CSV, "a,b", &["a", "b"]),
+            (CSV, ",", &["", ""]),
+            (CSV, "\"\",\"\"", &["", ""]),
+            (CSV, "\"a,b\",c", &["a,b", "c"]),
+            (CSV, "\"\"\"a\"\"\",\"\"\"\"", &["\"a\"", "\""]),
+            (CSV, "a, b ", &["a", " b "]),
+            (spaced, "\"a\", \"b\", c", &["a", "b", " c"]),
+            (pipes, "a|\"b|c\"d", &["a", "\"b", "c\"d"]),
+            (pipes, "||", &["", "", ""]),
+        ];
+        for (dialect, text, want) in good {
+            assert_eq!(split(dialect, text).unwrap(), want, "{text}");
+        }
+        let torn = [("\"a", 1), ("a,\"b\"\"", 2), ("\"a\"b,c", 1), ("a\"b", 1), ("a,b,c\"", 3), ("a, \"b\"", 2)];
+        for (text, column) in torn {
+            assert_eq!(split(CSV, text), Err(Fault { reason: Reason::UnbalancedQuote, column }), "{text}");
+        }
+    }
+
+    fn by_csv_crate(bytes: &[u8]) -> Vec<Vec<String>> {
+        let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(bytes);
+        reader.records().map(|r| r.unwrap().iter().map(str::to_owned).collect()).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
+        /// Whatever the csv crate writes is read back as it was, line ends inside quotes included.
+        #[test]
+        fn reads_what_the_csv_crate_writes(
+            table in prop::collection::vec(prop::collection::vec("[a-c\", \n0-9é]{0,6}", 1..6), 0..8),
+            always in any::<bool>(),
+            crlf in any::<bool>(),
+        ) {
+            let mut writer = csv::WriterBuilder::new()
+                .flexible(true)
+                .quote_style(if always { csv::QuoteStyle::Always } else { csv::QuoteStyle::Necessary })
+                .terminator(if crlf { csv::Terminator::CRLF } else { csv::Terminator::Any(b'\n') })
+                .from_writer(Vec::new());
+            for row in &table {
+                writer.write_record(row).unwrap();
+            }
+            let bytes = writer.into_inner().unwrap();
+            let found: Vec<Vec<String>> = Records::new(&bytes, 0, Framing::QuotedLines { quote: b'"' })
+                .map(|r| split(CSV, std::str::from_utf8(r.span.of(&bytes)).unwrap()).unwrap())
+                .collect();
+            prop_assert_eq!(found, table);
+        }
+
+        /// A record that is accepted has the cells that the csv crate finds; hostile quoting included.
+        #[test]
+        fn agrees_with_the_csv_crate_on_what_it_accepts(text in "[ab,\" é]{1,16}") {
+            if let Ok(cells) = split(CSV, &text) {
+                prop_assert_eq!(vec![cells], by_csv_crate(text.as_bytes()));
+            }
+        }
+    }
+}

@@ -341,3 +341,82 @@ impl<'d> Run<'d> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::mapping::Mapping;
+    use proptest::prelude::*;
+
+    const MAPPING: &str = r##"
+name = "x"
+version = 1
+kind = "delimited"
+delimiter = ","
+quote = '"'
+comment = "#"
+skip_rows = 1
+columns = [3]
+[constants]
+service = "voice"
+[fields.start]
+from = 1
+time = "unix_seconds"
+[fields.a_number]
+from = [2, 3]
+null = ["-"]
+"##;
+
+    fn decode(bytes: &[u8], offset: u64, first_line: u64) -> Decoded {
+        let mapping = Mapping::parse("x", MAPPING).unwrap();
+        let batch = RawBatch { bytes: bytes.to_vec(), file: 0, offset, first_line, oversize: false };
+        mapping.open(bytes).unwrap().decode(batch)
+    }
+
+    fn texts(decoded: &Decoded, spec: usize) -> Vec<&[u8]> {
+        decoded.columns[spec].iter().map(|s| s.of(&decoded.text)).collect()
+    }
+
+    #[test]
+    fn the_first_place_that_says_something_wins() {
+        let decoded = decode(b"title\n# 1\n1,a,b\n2,,b\n3,-,\"b\"\"\"\n4,,\n", 0, 0);
+        assert_eq!(texts(&decoded, 1), [&b"a"[..], b"b", b"b\"", b""]);
+        assert_eq!(texts(&decoded, 2), [&b"voice"[..]; 4]);
+        assert_eq!(decoded.rows, [2, 3, 4, 5]);
+        assert_eq!(decoded.dropped, [(SKIPPED.into(), 1), (COMMENT.into(), 1)]);
+        assert_eq!(&*decoded.inputs, [1, 2, 0]);
+    }
+
+    #[test]
+    fn rejects_have_reason_and_column() {
+        let cases: [(&[u8], Reason, u16); 5] = [
+            (b"1,2", Reason::ColumnCount, 2),
+            (b"1,2,3,4", Reason::ColumnCount, 4),
+            (b"1,\"2,3", Reason::UnbalancedQuote, 2),
+            (b"1,2,\0", Reason::NulByte, 0),
+            (b"1,2,\xff", Reason::InvalidUtf8, 3),
+        ];
+        for (bytes, reason, column) in cases {
+            let both = [bytes, b"\n5,6,7\n"].concat();
+            let decoded = decode(&both, 100, 9);
+            assert_eq!(decoded.rejects, [Reject { record: 0, reason, column }]);
+            assert_eq!(decoded.rows, [1], "the next record is not touched");
+        }
+    }
+
+    proptest! {
+        /// No bytes whatever panic or lose a record, whichever format reads them.
+        #[test]
+        fn any_bytes_balance(bytes in prop::collection::vec(prop_oneof![Just(b'\n'), Just(b','), Just(b'"'), Just(b'{'), Just(b'|'), any::<u8>()], 0..200)) {
+            for (name, text) in crate::decode::shipped::shipped() {
+                let mapping = Mapping::parse(name, text).unwrap();
+                let Ok(decoder) = mapping.open(&bytes) else { continue };
+                let batch = RawBatch { bytes: bytes.clone(), file: 0, offset: 0, first_line: 0, oversize: false };
+                let decoded = decoder.decode(batch);
+                let dropped: u64 = decoded.dropped.iter().map(|d| d.1).sum();
+                prop_assert_eq!(decoded.records.len() as u64, (decoded.rows.len() + decoded.rejects.len() + decoded.halves.len()) as u64 + dropped);
+                prop_assert!(decoded.columns.iter().all(|c| c.len() == decoded.rows.len()));
+            }
+        }
+    }
+}

@@ -275,3 +275,122 @@ fn count(dropped: &mut Vec<(Arc<str>, u64)>, rule: &str, n: u64) {
         None => dropped.push((rule.into(), n)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::mapping::Mapping;
+    use crate::decode::shipped::shipped;
+    use crate::record::raw::RawBatch;
+    use proptest::prelude::*;
+
+    fn mapping() -> Mapping {
+        let (name, text) = shipped().iter().find(|s| s.0 == "kamailio").unwrap();
+        Mapping::parse(name, text).unwrap()
+    }
+
+    fn decoded(mapping: &Mapping, file: u32, offset: u64, line: u64, bytes: &[u8]) -> Decoded {
+        let batch = RawBatch { bytes: bytes.to_vec(), file, offset, first_line: line, oversize: false };
+        mapping.open(b"").unwrap().decode(batch)
+    }
+
+    fn invite(call: usize, time: &str) -> String {
+        format!("INVITE|a|b|call{call}|200|OK|{time}|x|0770090{call:04}|07700900000||1\n")
+    }
+
+    fn ack(call: usize) -> String {
+        format!("ACK|a|b|call{call}|200|OK|150|x|0770090{call:04}|07700900000||1\n")
+    }
+
+    fn bye(call: usize) -> String {
+        format!("BYE|b|a|call{call}|200|OK|200|||||1\n")
+    }
+
+    fn rows(decoded: &Decoded) -> Vec<Vec<String>> {
+        let wanted = [Field::Start, Field::End, Field::ANumber, Field::Service];
+        let text = |field, row: usize| {
+            String::from_utf8(decoded.column(field).unwrap().1[row].of(&decoded.text).to_vec()).unwrap()
+        };
+        (0..decoded.rows.len()).map(|row| wanted.iter().map(|f| text(*f, row)).collect()).collect()
+    }
+
+    #[test]
+    fn halves_meet_across_files_in_either_order() {
+        let mapping = mapping();
+        let (first, second) = (invite(1, "100") + &bye(2), bye(1) + &invite(2, "101"));
+        let mut joiner = Joiner::default();
+        let one = joiner.absorb(decoded(&mapping, 7, 0, 0, first.as_bytes()), 1_000);
+        assert_eq!((one.decoded.rows.len(), one.joined, joiner.len()), (0, 0, 2));
+        let at = invite(1, "100").len();
+        let bye_at = OpenHalf { file: 7, offset: at as u64, line: 1, len: bye(2).len() as u32 - 1, arrived_ms: 1_000 };
+        assert_eq!(joiner.open()[1], bye_at);
+        let two = joiner.absorb(decoded(&mapping, 8, 0, 0, second.as_bytes()), 2_000);
+        assert_eq!(
+            rows(&two.decoded),
+            [["100", "200", "07700900001", "voice"], ["101", "200", "07700900002", "voice"]]
+        );
+        assert_eq!((two.joined, joiner.is_empty()), (2, true));
+        let raw = two.decoded.records[two.decoded.rows[1] as usize].of(&two.decoded.text);
+        assert_eq!(raw, (invite(2, "101") + bye(2).trim_end()).as_bytes(), "evidence holds both records");
+    }
+
+    #[test]
+    fn acks_fill_what_lacks_a_time_and_are_spare_elsewhere() {
+        let mapping = mapping();
+        let mut joiner = Joiner::default();
+        let batch = invite(1, "")
+            + &bye(1)
+            + &ack(1)
+            + &invite(2, "100")
+            + &ack(2)
+            + &bye(2)
+            + &ack(3)
+            + &invite(4, "1")
+            + &invite(4, "9");
+        let joined = joiner.absorb(decoded(&mapping, 0, 0, 0, batch.as_bytes()), 5);
+        assert_eq!(
+            rows(&joined.decoded),
+            [["150", "200", "07700900001", "voice"], ["100", "200", "07700900002", "voice"]]
+        );
+        assert_eq!(joined.decoded.dropped, [(REPEATED.into(), 1), (SPARE.into(), 1)]);
+        assert_eq!((joined.joined, joiner.len()), (3, 2));
+        assert_eq!(joiner.expire(5).unpaired.len(), 0);
+        let expired = joiner.expire(6);
+        assert_eq!(expired.dropped, [(SPARE.into(), 1)]);
+        assert_eq!(expired.unpaired.len(), 1);
+        assert_eq!(expired.unpaired[0].raw, invite(4, "1").trim_end().as_bytes());
+        assert!(joiner.is_empty());
+    }
+
+    proptest! {
+        /// Whatever the order and the batches: the count balances, and a restart that reads the open
+        /// halves again by their positions changes nothing.
+        #[test]
+        fn balances_and_survives_restarts(picks in prop::collection::vec((0_usize..4, 0_usize..6, any::<bool>()), 1..40)) {
+            let mapping = mapping();
+            let (mut plain, mut restarted) = (Joiner::default(), Joiner::default());
+            let mut files: Vec<String> = Vec::new();
+            for (file, (kind, call, cut)) in picks.into_iter().enumerate() {
+                let record = [invite(call, "100"), invite(call, ""), ack(call), bye(call)][kind].clone();
+                let before = plain.len() as u64;
+                let a = plain.absorb(decoded(&mapping, file as u32, 0, 0, record.as_bytes()), file as i64);
+                let b = restarted.absorb(decoded(&mapping, file as u32, 0, 0, record.as_bytes()), file as i64);
+                let dropped: u64 = a.decoded.dropped.iter().map(|d| d.1).sum();
+                prop_assert_eq!(1 + before, a.decoded.rows.len() as u64 + a.joined + dropped + plain.len() as u64);
+                prop_assert_eq!(rows(&a.decoded), rows(&b.decoded));
+                files.push(record);
+                if cut {
+                    let open = restarted.open();
+                    restarted = Joiner::default();
+                    for half in open {
+                        let (from, len) = (half.offset as usize, half.len as usize);
+                        let bytes = &files[half.file as usize].as_bytes()[from..from + len];
+                        let again = restarted.absorb(decoded(&mapping, half.file, half.offset, half.line, bytes), half.arrived_ms);
+                        prop_assert!(again.decoded.rows.is_empty() && again.decoded.dropped.is_empty());
+                    }
+                }
+                prop_assert_eq!(plain.open(), restarted.open());
+            }
+        }
+    }
+}

@@ -27,7 +27,12 @@ impl Mapping {
     /// Reads a mapping. `name` is what the file is called (without `.toml`); the mapping must bear
     /// the same name, so that a copied file cannot pass for another format.
     pub fn parse(name: &str, toml: &str) -> Result<Mapping, MappingError> {
-        Ok(Mapping { rules: Arc::new(text::rules(name, toml)?) })
+        let rules = Arc::new(text::rules(name, toml)?);
+        if !matches!(rules.shape, Shape::Delimited { header: Header::Named | Header::Strict, .. }) {
+            // Nothing of the file is needed to place the fields: what cannot be placed is known now.
+            FileDecoder::open(rules.clone(), b"").map_err(|e| MappingError { line: 0, message: e.to_string() })?;
+        }
+        Ok(Mapping { rules })
     }
 
     pub fn name(&self) -> &str {
@@ -164,4 +169,18 @@ pub(crate) struct JoinKey {
     pub(crate) same: Vec<Place>,
     /// Two or more values that may have changed places (SIP tags).
     pub(crate) any_order: Vec<Place>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_through_other_paths_are_refused_at_once() {
+        let text = "name = \"j\"\nversion = 1\nkind = \"json\"\n[fields.start]\nfrom = \"a.b\"\ntime = \"rfc3339\"\n[fields.cell]\nfrom = \"a\"\n";
+        assert!(Mapping::parse("j", text).unwrap_err().message.contains("path `a`"));
+        let fine = text.replace("from = \"a\"", "from = \"a.c\"");
+        assert_eq!(Mapping::parse("j", &fine).unwrap().specs().len(), 2);
+        assert_ne!(Mapping::parse("j", &fine).unwrap().digest(), Mapping::parse("j", &(fine + " ")).unwrap().digest());
+    }
 }

@@ -79,7 +79,7 @@ impl Source<'_> {
     pub fn draw(&self, service: Service, hour: &Hour, random: &mut Random) -> Event {
         let who = self.callers.draw(random);
         let start_ms = hour.start_ms + random.below(MS_PER_HOUR as u64) as i64;
-        let id = [random.next(), random.next()];
+        let id = [random.bits(), random.bits()];
         let mut event = Event {
             service,
             direction: direction(service, random),
@@ -108,7 +108,7 @@ impl Source<'_> {
         }
         match service {
             Service::Voice => self.voice(&mut event, who, abroad, random),
-            Service::Sms => event.charge = pays(event.direction).then(|| if abroad { 2500 } else { 900 }),
+            Service::Sms => event.charge = pays(event.direction).then_some(if abroad { 2500 } else { 900 }),
             Service::Data => data(&mut event, abroad, random),
         }
         event
@@ -134,7 +134,7 @@ impl Source<'_> {
         }
         let country = self.people.whereabouts(who, start_ms.div_euclid(MS_PER_DAY) as u64);
         let moved = random.chance(3, 10);
-        let (area, cell) = self.people.home_cell(if moved { random.next() as u32 } else { who });
+        let (area, cell) = self.people.home_cell(if moved { random.bits() as u32 } else { who });
         let served = Served {
             imsi: self.people.imsi(who),
             imei14: self.people.imei14(who),
@@ -171,7 +171,7 @@ impl Source<'_> {
             9_350..9_650 => Peer::Short(home.short_codes.nth(random.below(60) * 11)),
             9_650..9_670 => Peer::Short(random.pick(home.emergency)),
             9_670..9_690 => Peer::Short(random.pick(home.helplines)),
-            _ => Peer::Line(Line { calling_code: home.calling_code, national: home.mobile.nth(random.next()) }),
+            _ => Peer::Line(Line { calling_code: home.calling_code, national: home.mobile.nth(random.bits()) }),
         }
     }
 
@@ -209,11 +209,11 @@ impl Source<'_> {
 
     /// A call that only passes through: from abroad to abroad or to another network at home.
     fn transit(&self, event: &mut Event, random: &mut Random) -> (Peer, Peer) {
-        let from = self.people.other_country(random.next());
-        let to = self.people.other_country(random.next());
+        let from = self.people.other_country(random.bits());
+        let to = self.people.other_country(random.bits());
         event.trunk_in = Some(Trunk { country: from, number: 1 + random.below(3) });
         event.trunk_out = Some(Trunk { country: to, number: 1 + random.below(3) });
-        (Peer::Line(foreign_line(from, random.next())), Peer::Line(foreign_line(to, random.next())))
+        (Peer::Line(foreign_line(from, random.bits())), Peer::Line(foreign_line(to, random.bits())))
     }
 
     fn voice(&self, event: &mut Event, who: u32, abroad: bool, random: &mut Random) {
@@ -262,7 +262,7 @@ fn pays(direction: Direction) -> bool {
 
 /// Seconds, about evenly spread over the magnitudes below 2^`magnitudes`, with a hump at minutes.
 fn duration(random: &mut Random, magnitudes: u64) -> u64 {
-    let magnitude = (random.below(magnitudes) + random.below(magnitudes) + 1) / 2;
+    let magnitude = (random.below(magnitudes) + random.below(magnitudes)).div_ceil(2);
     (1 << magnitude) + random.below(1 << magnitude)
 }
 

@@ -11,7 +11,7 @@ impl Random {
         Random([1, 2, 3, 4].map(|n| mix(base.wrapping_add(n))))
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         let s = &mut self.0;
         let result = s[1].wrapping_mul(5).rotate_left(7).wrapping_mul(9);
         let t = s[1] << 17;
@@ -26,7 +26,7 @@ impl Random {
 
     /// Uniform in `0..n` (multiply and shift; the bias is below n / 2^64). `n` of 0 gives 0.
     pub fn below(&mut self, n: u64) -> u64 {
-        ((u128::from(self.next()) * u128::from(n)) >> 64) as u64
+        ((u128::from(self.bits()) * u128::from(n)) >> 64) as u64
     }
 
     /// True in `parts` of `whole` cases.

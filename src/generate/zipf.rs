@@ -38,7 +38,7 @@ impl Zipf {
 
     pub fn draw(&self, random: &mut Random) -> u32 {
         let slot = random.below(self.keep.len() as u64) as usize;
-        if random.next() as u32 <= self.keep[slot] { slot as u32 } else { self.other[slot] }
+        if random.bits() as u32 <= self.keep[slot] { slot as u32 } else { self.other[slot] }
     }
 }
 

@@ -67,6 +67,19 @@ impl Drop for IdHasher {
     }
 }
 
+/// HMAC-SHA-256 of short `data` under the site's file key.
+pub fn keyed_bytes(key: &[u8; 32], data: &[u8]) -> [u8; 32] {
+    use hmac::{Hmac, KeyInit, Mac};
+    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+    mac.update(data);
+    mac.finalize().into_bytes().into()
+}
+
+/// As `keyed_bytes`, in hex.
+pub fn keyed_digest(key: &[u8; 32], data: &[u8]) -> String {
+    keyed_bytes(key, data).iter().map(|b| format!("{b:02x}")).collect()
+}
+
 /// Rare (long URIs): the padded message is built on the heap.
 fn long_message(state: &mut [u32; 8], class: u8, canonical: &[u8]) {
     let mut message = Vec::with_capacity(canonical.len() + 96);

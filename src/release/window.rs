@@ -45,9 +45,16 @@ pub struct WindowValues {
     /// From 1.
     pub vintage: u32,
     pub cells: Vec<CellValues>,
-    /// Cells, or for dominance and partners sums, that this vintage withholds; rounded like counts
-    /// of records when stored.
-    pub withheld: BTreeMap<Withheld, u64>,
+    /// Cells (for dominance and partners: sums) that this vintage withholds, rounded as records are.
+    pub withheld: BTreeMap<Withheld, i64>,
+}
+
+/// A vintage as it was decided.
+pub struct Judged {
+    /// By `Audience`.
+    pub windows: [Released<WindowValues>; 2],
+    /// What each withholds, exact: for the steward's eyes, never stored.
+    pub withheld: [BTreeMap<Withheld, u64>; 2],
 }
 
 /// Decides a vintage. `cells` are the window's cells by tier (new records bear `vintage`), `last`
@@ -60,19 +67,27 @@ pub fn judge(
     last: &impl Fn(Audience, &Key) -> Published,
     rules: &Rules,
     round: &RoundTo,
-) -> Option<[Released<WindowValues>; 2]> {
+) -> Option<Judged> {
     let empty = |audience| WindowValues { audience, hour, vintage, cells: Vec::new(), withheld: BTreeMap::new() };
     let mut windows = Audience::ALL.map(empty);
+    let mut withheld: [BTreeMap<Withheld, u64>; 2] = Default::default();
     for (key, tiers) in cells {
         let mut inner: Option<CellValues> = None;
         for audience in Audience::ALL {
-            let window = &mut windows[audience as usize];
             let candidate = Candidate { key, tiers, last: last(audience, key), audience, rules, round };
-            inner = candidate.judge(audience != Audience::Internal, inner.as_ref(), &mut window.withheld);
-            window.cells.extend(inner.clone());
+            let has_inner = audience != Audience::Internal;
+            inner = candidate.judge(has_inner, inner.as_ref(), &mut withheld[audience as usize]);
+            windows[audience as usize].cells.extend(inner.clone());
         }
     }
-    (vintage == 1 || !windows[0].cells.is_empty()).then(|| windows.map(Released::new))
+    if vintage > 1 && windows[0].cells.is_empty() {
+        return None;
+    }
+    for (window, exact) in windows.iter_mut().zip(&withheld) {
+        let rounded = exact.iter().map(|(why, n)| (*why, round_to((*n).into(), round.records)));
+        window.withheld = rounded.filter(|r| r.1 != 0).collect();
+    }
+    Some(Judged { windows: windows.map(Released::new), withheld })
 }
 
 /// One cell before one audience.
@@ -95,11 +110,8 @@ impl Candidate<'_> {
     ) -> Option<CellValues> {
         let added = self.since(self.last.counts)?;
         let mut deny = |why| *withheld.entry(why).or_default() += 1;
-        if has_inner && inner.is_none() {
-            deny(Withheld::Inner);
-            return None;
-        }
-        if let Some(why) = self.rules.threshold_fault(self.audience, self.key.service, &added) {
+        let fault = self.rules.threshold_fault(self.audience, self.key.service, &added);
+        if let Some(why) = fault.or((has_inner && inner.is_none()).then_some(Withheld::Inner)) {
             deny(why);
             return None;
         }

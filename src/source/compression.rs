@@ -87,3 +87,32 @@ fn is_bzip2(head: &[u8]) -> bool {
     // One byte of "1" could be text; two bytes of either constant could too, a third can hardly.
     magic.len() >= 3 && (BLOCK.starts_with(magic) || END.starts_with(magic))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn told_by_content() {
+        let cases: [(&[u8], Compression); 15] = [
+            (b"", Compression::Plain),
+            (b"start,a_number", Compression::Plain),
+            (b"\x1F\x8B", Compression::Gzip),
+            (b"\x1F", Compression::Plain),
+            (b"\x28\xB5\x2F\xFD\x04", Compression::Zstd),
+            (b"\x28\xB5", Compression::Zstd),
+            (b"\x5A\x2A\x4D\x18\x00\x00\x00\x00", Compression::Zstd),
+            (b"P*M,1", Compression::Plain),
+            (b"BZh91AY&SY", Compression::Bzip2),
+            (b"BZh1\x17\x72\x45\x38\x50\x90", Compression::Bzip2),
+            (b"BZh91AY", Compression::Bzip2),
+            (b"BZh9,1,2,3", Compression::Plain),
+            (b"BZh9", Compression::Plain),
+            (b"\x1F\x9D\x90", Compression::Unsupported("compress (.Z)")),
+            (b"7z\xBC\xAF\x27\x1C", Compression::Unsupported("7z")),
+        ];
+        for (head, expected) in cases {
+            assert_eq!(Compression::detect(head), expected, "{head:?}");
+        }
+    }
+}

@@ -97,6 +97,10 @@ impl Opened {
         Ok(Opened { path: path.to_path_buf(), file, identity: Identity::of(&metadata) })
     }
 
+    pub(crate) fn identity(&self) -> Identity {
+        self.identity
+    }
+
     pub(crate) fn size(&self) -> u64 {
         self.identity.size
     }
@@ -248,6 +252,10 @@ impl Stream {
         Ok(Stream { name: name.to_path_buf(), inner, compressed, bytes: 0, limits, progress, bomb: false })
     }
 
+    pub(crate) fn is_compressed(&self) -> bool {
+        self.compressed
+    }
+
     fn is_bomb(&self) -> bool {
         let raw = self.progress.raw_bytes.load(Ordering::Relaxed);
         let ratio = self.bytes > self.limits.ratio_from_bytes && self.bytes / self.limits.max_ratio.max(1) > raw;
@@ -267,6 +275,10 @@ impl Stream {
         match error.kind() {
             _ if !self.compressed => SourceError::io(&path, error),
             ErrorKind::UnexpectedEof => SourceError::Truncated { path },
+            // libzstd tells this one apart by its text only.
+            _ if error.to_string().contains("too much memory") => {
+                SourceError::Unsupported { path, name: "Zstandard with a window above 128 MiB" }
+            }
             _ => SourceError::Corrupt { path },
         }
     }

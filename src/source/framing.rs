@@ -142,7 +142,8 @@ impl Framer {
             }
             // One byte more than the bound must be there, or the end, before a record is judged.
             let full = bytes.len() > at + self.bounds.max_record_bytes;
-            if !full && !(whole && last) {
+            let at_end = whole && last;
+            if !(full || at_end) {
                 break;
             }
             return self.cut_endless(at, window, full);

@@ -571,3 +571,71 @@ impl Check<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"name = "x"
+version = 3
+kind = "delimited"
+delimiter = ";"
+columns = [3]
+[fields.start]
+from = 1
+time = "unix_seconds"
+[fields.a_number]
+from = [2, 3]
+"#;
+
+    #[test]
+    fn a_good_mapping_reads() {
+        let rules = rules("x", GOOD).unwrap();
+        assert_eq!((rules.version, rules.framing), (3, Framing::Lines));
+        assert_eq!(rules.layouts[0].from, [vec![Place::Column(1)], vec![Place::Column(2), Place::Column(3)]]);
+    }
+
+    #[test]
+    fn mistakes_are_refused_with_line_and_fix() {
+        let cases: [(&str, &str, usize, &str); 17] = [
+            ("kind =", "flavour = 1\nkind =", 3, "unknown field `flavour`"),
+            ("time =", "tiem = 1\ntime =", 8, "unknown field `tiem`"),
+            ("[fields.a_number]", "[fields.anumber]", 9, "no canonical field is called `anumber`; there are: start,"),
+            ("\"x\"", "\"y\"", 1, "its file `x`"),
+            ("version = 3", "version = 0", 2, "counts from 1"),
+            ("\";\"", "\";;\"", 4, "one ASCII character"),
+            ("columns = [3]", "columns = [2]\nquote = \";\"", 4, "the same character"),
+            ("from = 1", "from = 4", 5, "column 4 is beyond the 3 columns"),
+            ("from = 1", "from = 0", 6, "columns count from 1"),
+            ("from = 1", "from = \"start\"", 6, "without a header, columns are numbers"),
+            ("from = 1\n", "", 6, "needs `from`"),
+            ("unix_seconds", "%Y-%m-%d", 6, "needs `zone`"),
+            ("\"unix_seconds\"", "\"%Y %Q\"\nzone = \"utc\"", 6, "`%Q` is not a time code"),
+            ("unix_seconds", "epoch", 6, "`time` is rfc3339"),
+            ("from = [2, 3]", "from = 2\ntime = \"rfc3339\"", 9, "for start, answer and end"),
+            ("[fields.start]", "[fields.end]", 1, "needs [fields.start]"),
+            ("columns = [3]", "length = 9", 5, "for kind = \"fixed\" only"),
+        ];
+        for (from, to, line, message) in cases {
+            let error = rules("x", &GOOD.replacen(from, to, 1)).expect_err(to);
+            assert_eq!(error.line, line, "{to}: {error}");
+            assert!(error.message.contains(message), "{to}: {error}");
+        }
+    }
+
+    #[test]
+    fn record_kinds_and_joins_must_fit() {
+        let records = |text: &str| rules("x", &format!("{GOOD}{text}"));
+        assert!(records("[records]\nfrom = 1\ncalls = [\"1\"]\n[records.drop]\nquality = [\"2\"]\n").is_ok());
+        for (text, message) in [
+            ("[records]\nfrom = 1\nopens = [\"I\"]\n", "need a [join]"),
+            ("[join]\nsame = 1\n", "needs [records] with `opens` and `closes`"),
+            ("[records]\nfrom = 1\ncalls = [\"1\", \"1\"]\n", "names one text twice"),
+            ("[other_files]\nx = \"y\"\n", "set `header`"),
+            ("[constants]\na_number = \"1\"\n", "both a constant and a field"),
+        ] {
+            let error = records(text).expect_err(text);
+            assert!(error.message.contains(message), "{text}: {error}");
+        }
+    }
+}

@@ -110,7 +110,7 @@ pub fn row(row: &Row, out: &mut Vec<u8>, marks: &mut Marks, random: &mut Random)
 /// A telephone inside the company by its four digits, everybody else in E.164 with `+`.
 fn party(out: &mut Vec<u8>, peer: Peer, id: u64, row: &Row, random: &mut Random) {
     match peer {
-        Peer::Line(Line { calling_code, .. }) if calling_code == row.home.calling_code && id % 5 == 0 => {
+        Peer::Line(Line { calling_code, .. }) if calling_code == row.home.calling_code && id.is_multiple_of(5) => {
             text::uint(out, 2000 + (id >> 8) % 4000);
         }
         Peer::Line(line) => notation::e164(out, line),

@@ -144,7 +144,7 @@ fn likely_text() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(3000))]
+    #![proptest_config(ProptestConfig::with_cases(1500))]
 
     #[test]
     fn framing_equals_its_plain_twin(
@@ -213,20 +213,20 @@ fn rules_by_example() {
 fn a_line_of_a_gibibyte_needs_no_more_memory_than_a_short_one() {
     const GIB: u64 = 1 << 30;
     let bounds = bounds(4 << 20, 131_072, 1 << 20);
-    for (framing, byte) in [(Framing::Lines, b'x'), (QUOTED, b'"')] {
+    for (framing, byte, length) in [(Framing::Lines, b'x', GIB), (QUOTED, b'"', GIB / 16)] {
         let mut framer = Framer::new(framing, bounds);
-        let mut input = std::io::repeat(byte).take(GIB).chain(&b"\nnext\n"[..]);
+        let mut input = std::io::repeat(byte).take(length).chain(&b"\nnext\n"[..]);
         let (mut pieces, mut last) = (0u64, Vec::new());
         while let Some(batch) = framer.next(&mut input, true).unwrap() {
             let held = framer.buffer.capacity() + batch.bytes.capacity();
             assert!(held <= 3 * bounds.batch_bytes, "{held} bytes held");
             pieces += u64::from(batch.oversize);
             if !batch.oversize {
-                assert_eq!((batch.first_line, batch.offset), (1, GIB + 1));
+                assert_eq!((batch.first_line, batch.offset), (1, length + 1));
                 last = batch.bytes;
             }
         }
-        assert_eq!(pieces, 1025);
+        assert_eq!(pieces, length / bounds.max_record_bytes as u64 + 1);
         assert_eq!(last, b"next\n");
     }
 }

@@ -1,0 +1,194 @@
+//! `cdrveil query`: one SQL statement over the release store.
+
+use crate::publish::store_path;
+use crate::query::{self, Answer, Limits, QueryError, Value};
+use crate::release::rules::Audience;
+use comfy_table::{CellAlignment, Table, presets};
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::Duration;
+
+/// Ask the released aggregates one SQL question
+///
+/// Everything in the release store has passed the rules of release, so any statement that reads is
+/// welcome; anything else is refused. Without --sql, lists what there is to ask.
+#[derive(clap::Args, Debug)]
+pub struct QueryArgs {
+    /// One statement: SELECT, WITH, VALUES or EXPLAIN
+    #[arg(long, value_name = "STATEMENT")]
+    sql: Option<String>,
+    /// How rows are written; with --json always JSON
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    /// Whose release is asked
+    #[arg(long, value_enum, default_value_t = Whose::Internal)]
+    audience: Whose,
+    /// Stop the statement after this many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    timeout_s: u64,
+    /// Refuse answers of more rows
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    max_rows: usize,
+}
+
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    Table,
+    Csv,
+    Json,
+}
+
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    Internal,
+    External,
+}
+
+const SAMPLE: &str = "SELECT hour, service, sum(records) AS records FROM traffic_hourly GROUP BY hour, service ORDER BY hour";
+
+/// Runs the statement and writes rows to stdout. `store` is the internal one, as configured.
+///
+/// Exit codes: 0 done, 1 the store cannot be read, 2 a statement that is refused or wrong.
+pub fn run(args: &QueryArgs, store: &Path, json: bool) -> u8 {
+    let audience = if args.audience == Whose::Internal { Audience::Internal } else { Audience::External };
+    let store = store_path(store, audience);
+    let format = if json { Format::Json } else { args.format };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => return complain(&e.to_string(), 1),
+    };
+    let text = runtime.block_on(async {
+        match &args.sql {
+            None => Ok(listing(&query::shapes(&store).await?, format)),
+            Some(sql) => {
+                let limits = Limits { rows: args.max_rows, time: Duration::from_secs(args.timeout_s) };
+                Ok(written(&query::ask(&store, sql, limits).await?, format))
+            }
+        }
+    });
+    match text {
+        Ok(text) => match io::stdout().lock().write_all(text.as_bytes()) {
+            // a reader that has seen enough (`| head`) is no fault
+            Err(e) if e.kind() != io::ErrorKind::BrokenPipe => complain(&format!("cannot write the answer: {e}"), 1),
+            _ => 0,
+        },
+        Err(e @ QueryError::NoStore(_)) => complain(&e.to_string(), 1),
+        Err(e) => complain(&e.to_string(), 2),
+    }
+}
+
+fn complain(message: &str, code: u8) -> u8 {
+    eprintln!("cdrveil query: {message}");
+    code
+}
+
+fn written(answer: &Answer, format: Format) -> String {
+    match format {
+        Format::Table => as_table(answer),
+        Format::Csv => as_csv(answer),
+        Format::Json => as_json(answer),
+    }
+}
+
+fn as_table(answer: &Answer) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_FULL_CONDENSED).set_header(&answer.columns);
+    for row in &answer.rows {
+        table.add_row(row.iter().map(plain));
+    }
+    for i in 0..answer.columns.len() {
+        let numbers = answer.rows.iter().all(|r| matches!(r[i], Value::Integer(_) | Value::Real(_) | Value::Null));
+        if let Some(column) = table.column_mut(i).filter(|_| numbers && !answer.rows.is_empty()) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    let n = answer.rows.len();
+    format!("{table}\n{n} row{}\n", if n == 1 { "" } else { "s" })
+}
+
+/// RFC 4180, with line feeds; null is an empty field.
+fn as_csv(answer: &Answer) -> String {
+    let mut text = String::new();
+    let fields = |fields: &mut dyn Iterator<Item = String>| fields.map(|f| csv_field(&f)).collect::<Vec<_>>().join(",");
+    let _ = writeln!(text, "{}", fields(&mut answer.columns.iter().cloned()));
+    for row in &answer.rows {
+        let _ = writeln!(text, "{}", fields(&mut row.iter().map(plain)));
+    }
+    text
+}
+
+fn csv_field(field: &str) -> String {
+    if field.contains([',', '"', '\n', '\r']) { format!("\"{}\"", field.replace('"', "\"\"")) } else { field.to_owned() }
+}
+
+/// An array of objects, one line each. Of two columns with one name the later wins, as ever in JSON.
+fn as_json(answer: &Answer) -> String {
+    let object = |row: &Vec<Value>| {
+        let pairs = answer.columns.iter().cloned().zip(row.iter().map(json_value));
+        serde_json::Value::Object(pairs.collect())
+    };
+    let rows: Vec<String> = answer.rows.iter().map(|r| format!("  {}", object(r))).collect();
+    if rows.is_empty() { "[]\n".to_owned() } else { format!("[\n{}\n]\n", rows.join(",\n")) }
+}
+
+fn json_value(value: &Value) -> serde_json::Value {
+    match value {
+        Value::Null => serde_json::Value::Null,
+        Value::Integer(i) => (*i).into(),
+        Value::Real(r) => (*r).into(),
+        _ => plain(value).into(),
+    }
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::Integer(i) => i.to_string(),
+        Value::Real(r) => r.to_string(),
+        Value::Text(t) => t.clone(),
+        Value::Blob(b) => b.iter().map(|b| format!("{b:02x}")).collect(),
+    }
+}
+
+fn listing(shapes: &[query::Shape], format: Format) -> String {
+    if format != Format::Table {
+        let rows = shapes.iter().flat_map(|s| s.columns.iter().map(|c| vec![text(&s.table), text(c)])).collect();
+        return written(&Answer { columns: vec!["table".into(), "column".into()], rows }, format);
+    }
+    let mut out = String::from("What can be asked (schemas/release/store.sql says what each column is):\n\n");
+    for shape in shapes {
+        let _ = writeln!(out, "  {}\n      {}", shape.table, shape.columns.join(", "));
+    }
+    let _ = write!(out, "\nTry:\n\n  cdrveil query --sql \"{SAMPLE}\"\n");
+    out
+}
+
+fn text(t: &str) -> Value {
+    Value::Text(t.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer() -> Answer {
+        let rows = vec![
+            vec![text("a,\"b\""), Value::Integer(-3), Value::Null],
+            vec![text("x"), Value::Real(1.5), Value::Blob(vec![0, 255])],
+        ];
+        Answer { columns: ["t", "n", "b"].map(str::to_owned).to_vec(), rows }
+    }
+
+    #[test]
+    fn rows_are_written_as_csv_json_and_table() {
+        assert_eq!(as_csv(&answer()), "t,n,b\n\"a,\"\"b\"\"\",-3,\nx,1.5,00ff\n");
+        let json: serde_json::Value = serde_json::from_str(&as_json(&answer())).unwrap();
+        assert_eq!(json[0], serde_json::json!({"t": "a,\"b\"", "n": -3, "b": null}));
+        assert_eq!(json[1]["n"], 1.5);
+        let table = as_table(&answer());
+        assert!(table.contains("-3") && table.ends_with("2 rows\n"), "{table}");
+        let none = Answer { columns: vec!["a".into()], rows: vec![] };
+        assert_eq!((as_json(&none).as_str(), as_csv(&none).as_str()), ("[]\n", "a\n"));
+    }
+}

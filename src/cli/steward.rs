@@ -1,0 +1,156 @@
+//! `cdrveil steward`: one pass over what may be released.
+
+use crate::clock::SystemClock;
+use crate::publish::store::hour_text;
+use crate::record::time::Day;
+use crate::release::rules::{Audience, Withheld};
+use crate::steward::{self, Open, OpenWindow, ReleasedWindow, Report, Steward};
+use comfy_table::{CellAlignment, Table, presets};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+/// Release what is complete: judge closed windows, freeze what may be shown, publish it
+#[derive(clap::Args, Debug)]
+pub struct StewardArgs {
+    /// One pass, then stop (this version has no other way)
+    #[arg(long)]
+    once: bool,
+}
+
+/// Runs one pass and prints what it did. Exit codes: 0 done, 1 failed and safe to repeat, 2 wrong usage.
+pub fn run(args: &StewardArgs, steward: &Steward, json: bool) -> u8 {
+    if !args.once {
+        return complain("say --once: this version makes single passes, run it from a timer", 2);
+    }
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => return complain(&e.to_string(), 1),
+    };
+    match runtime.block_on(steward::pass(steward, &SystemClock)) {
+        Ok(report) => {
+            let text = if json { format!("{}\n", as_json(&report)) } else { as_text(&report, steward) };
+            match io::stdout().lock().write_all(text.as_bytes()) {
+                Err(e) if e.kind() != io::ErrorKind::BrokenPipe => complain(&format!("cannot write: {e}"), 1),
+                _ => 0,
+            }
+        }
+        Err(e) => complain(&e.to_string(), 1),
+    }
+}
+
+fn complain(message: &str, code: u8) -> u8 {
+    eprintln!("cdrveil steward: {message}");
+    code
+}
+
+/// What the pass did, for people: a line per day and vintage, what was withheld, what is open.
+pub fn as_text(report: &Report, steward: &Steward) -> String {
+    let mut text = String::new();
+    if report.released.is_empty() {
+        text.push_str("Nothing new to release.\n");
+    } else {
+        let _ = writeln!(text, "{}", released_table(&report.released));
+        text.push_str(&withheld_text(report, steward));
+    }
+    let n = report.published;
+    let _ = writeln!(text, "{n} window{} published to {}", if n == 1 { "" } else { "s" }, steward.store.display());
+    text.push_str(&open_text(&report.open));
+    text
+}
+
+fn released_table(released: &[ReleasedWindow]) -> Table {
+    let mut days: BTreeMap<(Day, u32), (u64, [u64; 2], u64)> = BTreeMap::new();
+    for window in released {
+        let day = days.entry((Day(window.hour.div_euclid(24)), window.vintage)).or_default();
+        day.0 += 1;
+        day.1.iter_mut().zip(window.cells).for_each(|(sum, n)| *sum += n);
+        day.2 += cells_withheld(&window.withheld[0]);
+    }
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_FULL_CONDENSED);
+    table.set_header(["day", "vintage", "windows", "cells internal", "cells external", "withheld internally"]);
+    for ((day, vintage), (windows, cells, withheld)) in days {
+        let numbers = [u64::from(vintage), windows, cells[0], cells[1], withheld].map(|n| n.to_string());
+        table.add_row(std::iter::once(day.to_string()).chain(numbers));
+    }
+    table.column_iter_mut().skip(1).for_each(|c| c.set_cell_alignment(CellAlignment::Right));
+    table
+}
+
+fn cells_withheld(withheld: &BTreeMap<Withheld, u64>) -> u64 {
+    [Withheld::FewA, Withheld::FewB].iter().filter_map(|w| withheld.get(w)).sum()
+}
+
+fn withheld_text(report: &Report, steward: &Steward) -> String {
+    let mut text = String::new();
+    for audience in Audience::ALL {
+        let mut reasons: BTreeMap<Withheld, u64> = BTreeMap::new();
+        for window in &report.released {
+            window.withheld[audience as usize].iter().for_each(|(why, n)| *reasons.entry(*why).or_default() += n);
+        }
+        let list: Vec<_> = reasons.iter().map(|(why, n)| format!("{n} {}", why.text())).collect();
+        if !list.is_empty() {
+            let k = steward.rules.threshold(audience);
+            let _ = writeln!(text, "withheld, {} (at least {k} subscribers): {}", audience.name(), list.join(", "));
+        }
+    }
+    text
+}
+
+fn open_text(open: &[OpenWindow]) -> String {
+    let mut reasons: BTreeMap<String, (u64, i32, i32)> = BTreeMap::new();
+    for window in open {
+        let entry = reasons.entry(why_text(&window.why)).or_insert((0, window.hour, window.hour));
+        *entry = (entry.0 + 1, entry.1.min(window.hour), entry.2.max(window.hour));
+    }
+    let mut text = String::new();
+    for (why, (n, first, last)) in reasons {
+        let span = if first == last { hour_text(first) } else { format!("{} to {}", hour_text(first), hour_text(last)) };
+        let _ = writeln!(text, "still open: {n} window{} ({span}): {why}", if n == 1 { "" } else { "s" });
+    }
+    text
+}
+
+fn why_text(why: &Open) -> String {
+    match why {
+        Open::Waiting { at_ms, .. } if *at_ms == i64::MIN => "no feed has brought a record yet".to_owned(),
+        Open::Waiting { at_ms, held_by, .. } => {
+            format!("the watermark stands at {}, held by feed {held_by}", minute_text(*at_ms))
+        }
+        Open::Trailing { feed } => format!("the last batch of feed {feed} is not in the tally yet; run ingest again"),
+        Open::LateAndFew => "released before; what came later is too little to show by itself".to_owned(),
+    }
+}
+
+fn minute_text(ms: i64) -> String {
+    let minutes = ms.div_euclid(60_000);
+    format!("{}T{:02}:{:02}Z", Day::of_ms(ms), minutes.div_euclid(60).rem_euclid(24), minutes.rem_euclid(60))
+}
+
+/// The same for machines, window by window.
+pub fn as_json(report: &Report) -> serde_json::Value {
+    let reasons = |w: &BTreeMap<Withheld, u64>| -> serde_json::Map<String, serde_json::Value> {
+        Withheld::ALL.iter().map(|why| (why.name().to_owned(), w.get(why).copied().unwrap_or(0).into())).collect()
+    };
+    let released = report.released.iter().map(|w| {
+        let audience = |a: Audience| json!({"cells": w.cells[a as usize], "withheld": reasons(&w.withheld[a as usize])});
+        json!({"hour": hour_text(w.hour), "vintage": w.vintage,
+            "internal": audience(Audience::Internal), "external": audience(Audience::External)})
+    });
+    let released: Vec<_> = released.collect();
+    let open = report.open.iter().map(|w| {
+        let why = match w.why {
+            Open::Waiting { .. } => "waiting",
+            Open::Trailing { .. } => "trailing",
+            Open::LateAndFew => "late_and_few",
+        };
+        json!({"hour": hour_text(w.hour), "cells": w.cells, "why": why, "text": why_text(&w.why)})
+    });
+    let open: Vec<_> = open.collect();
+    let cells = |a: Audience| report.released.iter().map(|w| w.cells[a as usize]).sum::<u64>();
+    json!({"windows_released": released.len(), "cells_internal": cells(Audience::Internal),
+        "cells_external": cells(Audience::External), "windows_published": report.published,
+        "released": released, "open": open})
+}

@@ -1,0 +1,327 @@
+//! One pass of the steward: judge windows that are complete, freeze what may be shown, publish it.
+//!
+//! Safe to cut off anywhere and to run again: a day's vintages are one Delta commit on top of the
+//! mark this pass started from, and publishing follows the table.
+
+use crate::clock::Clock;
+use crate::lake::delta::{AddFile, Appended, DataFile, Table};
+use crate::lake::{LakeError, batches, durable, parquet};
+use crate::publish::{self, PublishError};
+use crate::record::time::Day;
+use crate::release::rules::{Audience, Rules, Withheld};
+use crate::release::table::{self, Frozen};
+use crate::release::window::{Judged, Published, Tiers, judge};
+use crate::tally::cell::{Cell, Key, Sum};
+use crate::tally::contract;
+use crate::tally::cube::Cube;
+use crate::tally::windows::{FeedMark, Watermark, closes_at_ms, watermark};
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+/// Where the steward works and by which rules.
+#[derive(Clone, Debug)]
+pub struct Steward {
+    pub lake: PathBuf,
+    /// Store of the internal audience; the external one stands beside it.
+    pub store: PathBuf,
+    /// With the site's `release_after_hours` and rounding in place of the definition's own.
+    pub cube: Cube,
+    pub rules: Rules,
+    pub idle_after_hours: u32,
+}
+
+/// What a pass did, exact; for the steward's eyes.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    pub released: Vec<ReleasedWindow>,
+    /// Windows that hold records and were not released.
+    pub open: Vec<OpenWindow>,
+    /// Windows put into stores, over both audiences.
+    pub published: u64,
+}
+
+/// A vintage that this pass released.
+#[derive(Clone, Debug)]
+pub struct ReleasedWindow {
+    pub hour: i32,
+    pub vintage: u32,
+    /// By `Audience`.
+    pub cells: [u64; 2],
+    pub withheld: [BTreeMap<Withheld, u64>; 2],
+}
+
+#[derive(Clone, Debug)]
+pub struct OpenWindow {
+    pub hour: i32,
+    /// Cells with records that are not shown.
+    pub cells: u64,
+    pub why: Open,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Open {
+    /// The watermark has not come to this time (ms UTC); it stands at `at_ms`, held by a feed.
+    Waiting { until_ms: i64, at_ms: i64, held_by: String },
+    /// The tally does not yet hold the newest batch of this feed: run ingest again.
+    Trailing { feed: String },
+    /// Released before; records came later, too few to be shown by themselves.
+    LateAndFew,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StewardError {
+    #[error(transparent)]
+    Lake(#[from] LakeError),
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    #[error("{path}: {source}")]
+    Tally { path: PathBuf, source: contract::ContractError },
+    #[error("{path}: {source}")]
+    Release { path: PathBuf, source: table::TableError },
+    #[error("another steward is at work on {cube}; nothing was changed, run again")]
+    Another { cube: String },
+}
+
+/// Application id of the steward's mark in a release table.
+const APP: &str = "steward";
+
+/// One pass over release and publication.
+pub async fn pass(steward: &Steward, clock: &dyn Clock) -> Result<Report, StewardError> {
+    let mut report = Report::default();
+    let dir = steward.lake.join("release").join(&steward.cube.name);
+    let mut table = Table::open_or_create(&dir, &table::contract()).await?;
+    let tally_dir = steward.lake.join("tally");
+    if Table::exists(&tally_dir) {
+        // manifests first: whatever the table then holds beyond them is judged too, never missed
+        let latest = batches::latest(&steward.lake)?;
+        let tally = Table::open(&tally_dir).await?;
+        let watermark = read_watermark(steward, &latest, &tally, clock).await?;
+        for (day, files) in by_day(tally.files()?) {
+            release_day(steward, &mut table, day, &files, &watermark, &mut report).await?;
+        }
+    }
+    table.refresh().await?;
+    report.published = publish::publish(&table.files()?, &steward.store).await?;
+    Ok(report)
+}
+
+async fn read_watermark(
+    steward: &Steward,
+    latest: &[batches::Latest],
+    tally: &Table,
+    clock: &dyn Clock,
+) -> Result<Watermark, LakeError> {
+    let mut feeds = Vec::new();
+    for feed in latest {
+        let name = format!("{}/{}", feed.feed, feed.partition);
+        let mark = tally.mark(&name).await?.unwrap_or(0);
+        feeds.push(FeedMark {
+            counted: mark >= feed.number as i64,
+            name,
+            newest_event_ms: feed.watermark_ms,
+            finished: feed.finished,
+            committed_ms: feed.committed_ms,
+        });
+    }
+    Ok(watermark(&feeds, clock.now_ms(), i64::from(steward.idle_after_hours) * 3_600_000))
+}
+
+/// Judges the windows of one event day and freezes their vintages in one commit.
+async fn release_day(
+    steward: &Steward,
+    table: &mut Table,
+    day: Day,
+    tally_files: &[DataFile],
+    watermark: &Watermark,
+    report: &mut Report,
+) -> Result<(), StewardError> {
+    let number = table.mark(APP).await?.unwrap_or(0) + 1;
+    let history = History::read(table, day)?;
+    let windows = read_day(steward, tally_files, &history)?;
+    let mut frozen: [Vec<Frozen>; 2] = Default::default();
+    let mut released = Vec::new();
+    for (hour, window) in &windows {
+        if let Some(why) = still_open(*hour, steward.cube.release_after_hours, watermark) {
+            report.open.push(OpenWindow { hour: *hour, cells: window.cells.len() as u64, why });
+            continue;
+        }
+        if !window.has_new {
+            continue;
+        }
+        let vintage = history.vintage(*hour) + 1;
+        let last = |audience, key: &Key| history.published(audience, key);
+        match judge((*hour, vintage), &window.cells, &last, &steward.rules, &steward.cube.round_to) {
+            None => report.open.push(OpenWindow { hour: *hour, cells: window.new_cells(vintage), why: Open::LateAndFew }),
+            Some(judged) => {
+                released.push(summary(*hour, vintage, &judged));
+                let inputs = history.new_inputs(*hour, tally_files);
+                for (frozen, window) in frozen.iter_mut().zip(judged.windows) {
+                    frozen.push(Frozen { window, inputs: inputs.clone() });
+                }
+            }
+        }
+    }
+    if released.is_empty() {
+        return Ok(());
+    }
+    let mut files = Vec::new();
+    for (audience, windows) in Audience::ALL.into_iter().zip(&frozen) {
+        files.push(write(table.dir(), audience, day, windows)?);
+    }
+    if table.append(APP, number, &files).await? == Appended::AlreadyThere {
+        return Err(StewardError::Another { cube: steward.cube.name.clone() });
+    }
+    report.released.extend(released);
+    Ok(())
+}
+
+fn still_open(hour: i32, release_after_hours: u32, watermark: &Watermark) -> Option<Open> {
+    let until_ms = closes_at_ms(hour, release_after_hours);
+    match watermark {
+        Watermark::Trailing { feed } => Some(Open::Trailing { feed: feed.clone() }),
+        Watermark::Nothing => Some(Open::Waiting { until_ms, at_ms: i64::MIN, held_by: String::new() }),
+        Watermark::Complete { until_ms: at_ms, held_by } if *at_ms < until_ms => {
+            Some(Open::Waiting { until_ms, at_ms: *at_ms, held_by: held_by.clone() })
+        }
+        Watermark::Complete { .. } => None,
+    }
+}
+
+fn summary(hour: i32, vintage: u32, judged: &Judged) -> ReleasedWindow {
+    let cells = [0, 1].map(|i: usize| judged.windows[i].cells.len() as u64);
+    ReleasedWindow { hour, vintage, cells, withheld: judged.withheld.clone() }
+}
+
+fn write(dir: &Path, audience: Audience, day: Day, windows: &[Frozen]) -> Result<AddFile, LakeError> {
+    let partition = BTreeMap::from([
+        ("audience".to_owned(), audience.name().to_owned()),
+        ("event_day".to_owned(), day.to_string()),
+    ]);
+    let folder = parquet::partition_folder(&partition, &["audience", "event_day"]);
+    let relative = format!("{folder}{}.parquet", durable::random_name());
+    parquet::write_file(dir, &relative, partition, table::contract().arrow(), &[table::batch(windows)])
+}
+
+/// Tally files by event day, oldest first.
+fn by_day(files: Vec<DataFile>) -> BTreeMap<Day, Vec<DataFile>> {
+    let mut days: BTreeMap<Day, Vec<DataFile>> = BTreeMap::new();
+    for file in files {
+        let day = file.partition.get("event_day").and_then(|d| d.as_deref()?.parse().ok());
+        if let Some(day) = day {
+            days.entry(day).or_default().push(file);
+        }
+    }
+    days
+}
+
+/// What one hour of the tally holds.
+#[derive(Default)]
+struct Window {
+    cells: BTreeMap<Key, Tiers>,
+    /// Records that no vintage has taken in.
+    has_new: bool,
+}
+
+impl Window {
+    fn new_cells(&self, vintage: u32) -> u64 {
+        self.cells.values().filter(|tiers| tiers.iter().any(|t| t.0 == vintage)).count() as u64
+    }
+}
+
+fn read_day(
+    steward: &Steward,
+    files: &[DataFile],
+    history: &History,
+) -> Result<BTreeMap<i32, Window>, StewardError> {
+    let mut windows: BTreeMap<i32, Window> = BTreeMap::new();
+    for file in files {
+        let digest = digest(&file.path);
+        for batch in parquet::read_file(&file.path)? {
+            let cells = contract::cells(&batch, &steward.cube.name)
+                .map_err(|source| StewardError::Tally { path: file.path.clone(), source })?;
+            for (key, cell) in cells {
+                let taken = history.tier(key.hour, digest);
+                let window = windows.entry(key.hour).or_default();
+                window.has_new |= taken.is_none();
+                let tier = taken.unwrap_or_else(|| history.vintage(key.hour) + 1);
+                add(window.cells.entry(key).or_default(), tier, cell);
+            }
+        }
+    }
+    Ok(windows)
+}
+
+fn add(tiers: &mut Tiers, tier: u32, cell: Cell) {
+    match tiers.iter_mut().find(|t| t.0 == tier) {
+        Some(known) => known.1.merge(&cell),
+        None => tiers.push((tier, cell)),
+    }
+}
+
+/// What was released of one day before, from the release table.
+#[derive(Default)]
+struct History {
+    /// By hour: the latest vintage, and by tally file the vintage that took it in.
+    windows: HashMap<i32, (u32, HashMap<u64, u32>)>,
+    cells: HashMap<(Audience, Key), Published>,
+}
+
+impl History {
+    fn read(table: &Table, day: Day) -> Result<History, StewardError> {
+        let mut history = History::default();
+        let (day, wanted) = (Some(day.to_string()), |f: &DataFile, c: &str| f.partition.get(c).cloned().flatten());
+        for file in table.files()?.iter().filter(|f| wanted(f, "event_day") == day) {
+            let name = wanted(file, "audience");
+            for audience in Audience::ALL.into_iter().filter(|a| Some(a.name()) == name.as_deref()) {
+                let windows = table::windows(&parquet::read_file(&file.path)?, audience)
+                    .map_err(|source| StewardError::Release { path: file.path.clone(), source })?;
+                windows.iter().for_each(|w| history.take(w));
+            }
+        }
+        Ok(history)
+    }
+
+    fn take(&mut self, frozen: &Frozen) {
+        let window = &frozen.window;
+        let (latest, inputs) = self.windows.entry(window.hour).or_default();
+        *latest = (*latest).max(window.vintage);
+        inputs.extend(frozen.inputs.iter().map(|d| (*d, window.vintage)));
+        for cell in &window.cells {
+            let published = self.cells.entry((window.audience, cell.key)).or_default();
+            published.counts = published.counts.max(window.vintage);
+            for sum in Sum::ALL.into_iter().filter(|s| cell.sums[*s as usize].is_some()) {
+                let last = &mut published.sums[sum as usize];
+                *last = (*last).max(window.vintage);
+            }
+        }
+    }
+
+    /// The latest vintage of a window; 0 before the first.
+    fn vintage(&self, hour: i32) -> u32 {
+        self.windows.get(&hour).map_or(0, |w| w.0)
+    }
+
+    fn tier(&self, hour: i32, file: u64) -> Option<u32> {
+        self.windows.get(&hour)?.1.get(&file).copied()
+    }
+
+    fn published(&self, audience: Audience, key: &Key) -> Published {
+        self.cells.get(&(audience, *key)).copied().unwrap_or_default()
+    }
+
+    fn new_inputs(&self, hour: i32, files: &[DataFile]) -> Vec<u64> {
+        let mut new: Vec<_> = files.iter().map(|f| digest(&f.path)).filter(|d| self.tier(hour, *d).is_none()).collect();
+        new.sort_unstable();
+        new
+    }
+}
+
+/// Names a tally file in eight bytes; file names are random and never used again.
+fn digest(path: &Path) -> u64 {
+    let hash = Sha256::digest(path.file_name().unwrap_or_default().as_encoded_bytes());
+    u64::from_be_bytes(hash[..8].try_into().expect("a digest has 32 bytes"))
+}
+
+#[cfg(test)]
+mod tests;
