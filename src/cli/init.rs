@@ -61,7 +61,7 @@ pub fn run(args: InitArgs, context: &Context) -> Result<(), CliError> {
     } else {
         context.print_lines(&[
             format!("Site made in {dir}"),
-            format!("  {}    every setting, explained", config::FILE),
+            format!("  {:<17}every setting, explained", config::FILE),
             "  ingest/keys.age  what ingest may hold: makes pseudonyms, seals, opens nothing".into(),
             "  vault/keys.age   what opens; ingest never reads it".into(),
             format!("  epochs           {}", names.join(", ")),

@@ -182,11 +182,15 @@ impl Document {
         if names_secret(name) {
             return self.refuse(place, format!("`{name}` is not a {what}, and looks like a secret"), SECRETS.into());
         }
-        let elsewhere = SECTIONS.iter().find(|s| s.name != section && s.settings.iter().any(|x| x.name == name));
-        let fix = match (nearest(name, known), elsewhere) {
+        let others = SECTIONS.iter().filter(|s| s.name != section);
+        let elsewhere = others.flat_map(|s| s.settings.iter().map(|x| (s.name, x.name)));
+        let (homes, names): (Vec<&str>, Vec<&str>) = elsewhere.unzip();
+        let home = |near: &str| names.iter().position(|n| *n == near).map_or("", |i| homes[i]);
+        let fix = match (nearest(name, known), nearest(name, &names)) {
             (Some(near), _) => format!("did you mean `{near}`{}?", unit_of(near)),
-            (None, Some(other)) => format!("it belongs in [{}]", other.name),
-            (None, None) => format!("remove it; known here: {}", known.join(", ")),
+            (None, Some(near)) if near == name => format!("it belongs in [{}]", home(near)),
+            (None, Some(near)) if !section.is_empty() => format!("did you mean `{near}` in [{}]?", home(near)),
+            _ => format!("remove it; known here: {}", known.join(", ")),
         };
         let within = if section.is_empty() { String::new() } else { format!(" in [{section}]") };
         self.refuse(place, format!("`{name}` is not a {what}{within}"), fix);

@@ -98,6 +98,7 @@ fn every_mistake_is_refused_with_its_line_and_a_fix() {
         ("[sites]\n", 1, "`sites` is not a section", "`site`"),
         ("\n\nrelease = 5\n", 3, "`release` is a section", "[release]"),
         ("[release]\nstroe = \"x\"", 2, "`stroe` is not a setting in [release]", "`store`"),
+        ("[lake]\nstroe = \"x\"", 2, "`stroe` is not a setting in [lake]", "`store` in [release]"),
         ("[ingest]\nstore = \"x\"", 2, "`store` is not a setting in [ingest]", "[release]"),
         ("[ingest]\ncolour = \"x\"", 2, "`colour` is not a setting", "known here: workers"),
         ("[release]\n# a comment\ndistinct_subscribers = \"20\"", 3, "whole number from 2", "correct"),
