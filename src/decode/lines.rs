@@ -30,17 +30,23 @@ impl<'a> Records<'a> {
         match self.framing {
             Framing::Lines => (memchr::memchr(b'\n', rest).map_or(self.bytes.len(), |i| self.at + i), 0),
             Framing::QuotedLines { quote } => {
-                let (mut inside, mut lines) = (false, 0);
+                let (mut inside, mut lines, mut first) = (false, 0, None);
                 for i in memchr::memchr2_iter(b'\n', quote, rest) {
                     if rest[i] == quote {
                         inside = !inside;
                     } else if inside {
                         lines += 1;
+                        first = first.or(Some(self.at + i));
                     } else {
                         return (self.at + i, lines);
                     }
                 }
-                (self.bytes.len(), lines)
+                // Open at the end of the batch: the quote is broken, and the record is its first line, as
+                // in `source`. Else a torn record would take the rest of its batch with it.
+                match first {
+                    Some(first) if inside => (first, 0),
+                    _ => (self.bytes.len(), lines),
+                }
             }
         }
     }
@@ -93,6 +99,6 @@ mod tests {
         let got = records(b"\"a\n\"\"b\",1\n\n\"c\",2\n", Framing::QuotedLines { quote: b'"' });
         assert_eq!(got, [(&b"\"a\n\"\"b\",1"[..], 0), (b"\"c\",2", 3)]);
         let torn = records(b"x,\"never closed\ny\n", Framing::QuotedLines { quote: b'"' });
-        assert_eq!(torn, [(&b"x,\"never closed\ny\n"[..], 0)]);
+        assert_eq!(torn, [(&b"x,\"never closed"[..], 0), (b"y", 1)]);
     }
 }

@@ -1,5 +1,6 @@
 //! A mapping: everything that is known about one format, read from a TOML file of `schemas/cdr`.
 
+mod check;
 mod text;
 
 use crate::decode::delimited::Dialect;
