@@ -21,7 +21,9 @@ pub enum PublishError {
     Table { path: PathBuf, source: table::TableError },
     #[error("release store {path}: {source}")]
     Store { path: PathBuf, source: sqlx::Error },
-    #[error("release store {path} was made by layout {found}, this program writes {known}; move it away, it is made anew")]
+    #[error(
+        "release store {path} was made by layout {found}, this program writes {known}; move it away, it is made anew"
+    )]
     Layout { path: PathBuf, found: i64, known: i64 },
 }
 

@@ -152,7 +152,9 @@ async fn release_day(
         let vintage = history.vintage(*hour) + 1;
         let last = |audience, key: &Key| history.published(audience, key);
         match judge((*hour, vintage), &window.cells, &last, &steward.rules, &steward.cube.round_to) {
-            None => report.open.push(OpenWindow { hour: *hour, cells: window.new_cells(vintage), why: Open::LateAndFew }),
+            None => {
+                report.open.push(OpenWindow { hour: *hour, cells: window.new_cells(vintage), why: Open::LateAndFew })
+            }
             Some(judged) => {
                 released.push(summary(*hour, vintage, &judged));
                 let inputs = history.new_inputs(*hour, tally_files);
@@ -229,11 +231,7 @@ impl Window {
     }
 }
 
-fn read_day(
-    steward: &Steward,
-    files: &[DataFile],
-    history: &History,
-) -> Result<BTreeMap<i32, Window>, StewardError> {
+fn read_day(steward: &Steward, files: &[DataFile], history: &History) -> Result<BTreeMap<i32, Window>, StewardError> {
     let mut windows: BTreeMap<i32, Window> = BTreeMap::new();
     for file in files {
         let digest = digest(&file.path);

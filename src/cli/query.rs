@@ -45,7 +45,8 @@ pub enum Whose {
     External,
 }
 
-const SAMPLE: &str = "SELECT hour, service, sum(records) AS records FROM traffic_hourly GROUP BY hour, service ORDER BY hour";
+const SAMPLE: &str =
+    "SELECT hour, service, sum(records) AS records FROM traffic_hourly GROUP BY hour, service ORDER BY hour";
 
 /// Runs the statement and writes rows to stdout. `store` is the internal one, as configured.
 ///
@@ -119,7 +120,11 @@ fn as_csv(answer: &Answer) -> String {
 }
 
 fn csv_field(field: &str) -> String {
-    if field.contains([',', '"', '\n', '\r']) { format!("\"{}\"", field.replace('"', "\"\"")) } else { field.to_owned() }
+    if field.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", field.replace('"', "\"\""))
+    } else {
+        field.to_owned()
+    }
 }
 
 /// An array of objects, one line each. Of two columns with one name the later wins, as ever in JSON.

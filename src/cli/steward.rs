@@ -107,7 +107,8 @@ fn open_text(open: &[OpenWindow]) -> String {
     }
     let mut text = String::new();
     for (why, (n, first, last)) in reasons {
-        let span = if first == last { hour_text(first) } else { format!("{} to {}", hour_text(first), hour_text(last)) };
+        let span =
+            if first == last { hour_text(first) } else { format!("{} to {}", hour_text(first), hour_text(last)) };
         let _ = writeln!(text, "still open: {n} window{} ({span}): {why}", if n == 1 { "" } else { "s" });
     }
     text
@@ -135,7 +136,8 @@ pub fn as_json(report: &Report) -> serde_json::Value {
         Withheld::ALL.iter().map(|why| (why.name().to_owned(), w.get(why).copied().unwrap_or(0).into())).collect()
     };
     let released = report.released.iter().map(|w| {
-        let audience = |a: Audience| json!({"cells": w.cells[a as usize], "withheld": reasons(&w.withheld[a as usize])});
+        let audience =
+            |a: Audience| json!({"cells": w.cells[a as usize], "withheld": reasons(&w.withheld[a as usize])});
         json!({"hour": hour_text(w.hour), "vintage": w.vintage,
             "internal": audience(Audience::Internal), "external": audience(Audience::External)})
     });

@@ -1,10 +1,10 @@
 //! The SQLite release store. What stands in it is safe to read in any combination.
 
 use super::PublishError;
+use crate::record::time::Day;
 use crate::release::released::Released;
 use crate::release::rules::Withheld;
 use crate::release::window::{CellValues, WindowValues};
-use crate::record::time::Day;
 use crate::tally::contract::{country_text, currency_text};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};

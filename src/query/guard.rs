@@ -26,8 +26,27 @@ const FIRST: [&str; 4] = ["select", "with", "values", "explain"];
 /// Words that begin or belong to statements that change something or reach outside the store.
 /// `replace` is a function as well; what it could do as a statement, `into` says.
 const BANNED: [&str; 22] = [
-    "attach", "detach", "pragma", "insert", "update", "delete", "into", "create", "drop", "alter", "vacuum", "reindex",
-    "analyze", "begin", "commit", "rollback", "savepoint", "release", "load_extension", "readfile", "writefile",
+    "attach",
+    "detach",
+    "pragma",
+    "insert",
+    "update",
+    "delete",
+    "into",
+    "create",
+    "drop",
+    "alter",
+    "vacuum",
+    "reindex",
+    "analyze",
+    "begin",
+    "commit",
+    "rollback",
+    "savepoint",
+    "release",
+    "load_extension",
+    "readfile",
+    "writefile",
     "fts3_tokenizer",
 ];
 

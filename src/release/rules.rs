@@ -190,12 +190,12 @@ mod tests {
         }
         let mut flat = cell(0, 0, &[10; 10]);
         flat.sides[1].contributors[0].add([(1, 95)].into_iter());
-        assert!(rules.sum_fault(Audience::Internal, Service::Voice, &flat, Sum::Seconds).is_some(), "B side counts too");
-        assert!(rules.sum_fault(Audience::Internal, Service::Data, &flat, Sum::Seconds).is_none(), "data has none");
-        assert_eq!(
-            rules.sum_fault(Audience::External, Service::Voice, &flat, Sum::Charge),
-            Some(Withheld::Partners)
+        assert!(
+            rules.sum_fault(Audience::Internal, Service::Voice, &flat, Sum::Seconds).is_some(),
+            "B side counts too"
         );
+        assert!(rules.sum_fault(Audience::Internal, Service::Data, &flat, Sum::Seconds).is_none(), "data has none");
+        assert_eq!(rules.sum_fault(Audience::External, Service::Voice, &flat, Sum::Charge), Some(Withheld::Partners));
     }
 
     #[test]

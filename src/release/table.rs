@@ -12,7 +12,9 @@ use crate::record::identifier::Country;
 use crate::record::plmn::Plmn;
 use crate::tally::cell::{Key, Sum};
 use crate::tally::contract::{country_of, country_text, currency_text, network_of};
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryArray, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray,
+};
 use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 use std::collections::BTreeMap;
@@ -56,10 +58,8 @@ const LONG: [&str; 13] = [
 
 /// The table of a cube.
 pub fn contract() -> Contract {
-    let mut columns: Vec<Column> = vec![
-        column("hour", ColumnKind::Timestamp, false),
-        column("vintage", ColumnKind::Integer, false),
-    ];
+    let mut columns: Vec<Column> =
+        vec![column("hour", ColumnKind::Timestamp, false), column("vintage", ColumnKind::Integer, false)];
     columns.extend(TEXT.map(|n| column(n, ColumnKind::String, n != "row")));
     columns.extend(LONG.map(|n| column(n, ColumnKind::Long, true)));
     columns.push(column("inputs", ColumnKind::Binary, true));
@@ -123,7 +123,8 @@ struct Row {
 impl Row {
     fn of_window(frozen: &Frozen) -> Row {
         let window = &frozen.window;
-        let mut row = Row { hour: i64::from(window.hour) * US_PER_HOUR, vintage: window.vintage as i32, ..Row::default() };
+        let mut row =
+            Row { hour: i64::from(window.hour) * US_PER_HOUR, vintage: window.vintage as i32, ..Row::default() };
         row.text[0] = Some("window".to_owned());
         row.long[7] = Some(window.cells.len() as i64);
         for why in Withheld::ALL {
@@ -138,7 +139,8 @@ impl Row {
         let key = &cell.key;
         let withheld: Vec<_> = cell.withheld.iter().map(|s| s.name()).collect();
         let [seconds, bytes, charge] = cell.sums;
-        let mut row = Row { hour: i64::from(window.hour) * US_PER_HOUR, vintage: window.vintage as i32, ..Row::default() };
+        let mut row =
+            Row { hour: i64::from(window.hour) * US_PER_HOUR, vintage: window.vintage as i32, ..Row::default() };
         row.text = [
             Some("cell".to_owned()),
             Some(key.service.name().to_owned()),
@@ -244,4 +246,96 @@ impl<'a> Columns<'a> {
 
 fn named<T: Copy, const N: usize>(all: [T; N], name: fn(T) -> &'static str, text: Option<&str>) -> Option<T> {
     all.into_iter().find(|t| Some(name(*t)) == text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn cells() -> impl Strategy<Value = Vec<CellValues>> {
+        let dimensions = (0usize..3, 0usize..4, 0usize..4, 0usize..4, 0u32..3, any::<bool>());
+        let value = || 0i64..1_000_000_000;
+        let sums = [proptest::option::of(value()), proptest::option::of(value()), proptest::option::of(value())];
+        let cell = (dimensions, value(), value(), sums, value(), proptest::option::of(value()), 0usize..8);
+        let cell = cell.prop_map(|(d, records, answered, sums, a_parties, b_parties, withheld)| {
+            let country = |n: usize| [Country::NONE, Country::OTHER, Country(*b"BE"), Country(*b"NL")][n];
+            CellValues {
+                key: Key {
+                    hour: 500_000,
+                    service: Service::ALL[d.0],
+                    direction: Direction::ALL[d.1],
+                    a_country: country(d.2),
+                    b_country: country(d.3),
+                    network: [Plmn::NONE, Plmn(2_060_012), Plmn(3_104_103)][d.4 as usize],
+                    currency: if d.5 { *b"EUR" } else { [0; 3] },
+                },
+                records,
+                answered,
+                sums,
+                a_parties,
+                b_parties,
+                withheld: Sum::ALL.into_iter().filter(|s| withheld >> (*s as usize) & 1 == 1).collect(),
+            }
+        });
+        proptest::collection::vec(cell, 0..6)
+    }
+
+    proptest! {
+        #[test]
+        fn windows_read_back_as_written(
+            list in proptest::collection::vec((1u32..9, cells(), proptest::collection::vec(any::<u64>(), 0..5), 0i64..50), 0..4),
+            external in any::<bool>(),
+        ) {
+            let audience = Audience::ALL[usize::from(external)];
+            let frozen: Vec<Frozen> = list.into_iter().map(|(vintage, cells, inputs, few)| {
+                let withheld = Withheld::ALL.into_iter().map(|w| (w, few)).filter(|w| w.1 != 0).collect();
+                let window = WindowValues { audience, hour: 500_000, vintage, cells, withheld };
+                Frozen { window: Released::new(window), inputs: if external { vec![] } else { inputs } }
+            }).collect();
+            let back = windows(&[batch(&frozen)], audience).unwrap();
+            prop_assert_eq!(back.len(), frozen.len());
+            for (b, f) in back.iter().zip(&frozen) {
+                prop_assert_eq!(&b.window, &f.window);
+                prop_assert_eq!(&b.inputs, &f.inputs);
+            }
+        }
+    }
+
+    #[test]
+    fn cells_without_their_window_are_refused() {
+        let cell = CellValues {
+            key: Key {
+                hour: 5,
+                service: Service::Voice,
+                direction: Direction::Transit,
+                a_country: Country::NONE,
+                b_country: Country::NONE,
+                network: Plmn::NONE,
+                currency: [0; 3],
+            },
+            records: 20,
+            answered: 20,
+            sums: [None; 3],
+            a_parties: 20,
+            b_parties: Some(20),
+            withheld: vec![],
+        };
+        let audience = Audience::Internal;
+        let window = WindowValues { audience, hour: 5, vintage: 1, cells: vec![cell], withheld: BTreeMap::new() };
+        let whole = batch(&[Frozen { window: Released::new(window), inputs: vec![1] }]);
+        assert_eq!(windows(&[whole.slice(1, 1)], audience).err(), Some(TableError { column: "row", row: 0 }));
+        let lacking = whole.project(&(1..whole.num_columns()).collect::<Vec<_>>()).unwrap();
+        assert_eq!(windows(&[lacking], audience).err(), Some(TableError { column: "hour", row: 0 }));
+    }
+
+    #[test]
+    fn the_document_names_every_column() {
+        let document = include_str!("../../schemas/lake/release.md");
+        for column in contract().columns {
+            let null = if column.nullable { "yes" } else { "no" };
+            let row = format!("| `{}` | {} | {null} |", column.name, format!("{:?}", column.kind).to_lowercase());
+            assert!(document.contains(&row), "{row}");
+        }
+    }
 }

@@ -73,7 +73,10 @@ impl Cube {
             return Some(("dimensions", format!("this version counts by exactly {}", DIMENSIONS.join(", "))));
         }
         if !self.margins.is_empty() {
-            return Some(("margins", "published totals need complementary suppression, which this version lacks".to_owned()));
+            return Some((
+                "margins",
+                "published totals need complementary suppression, which this version lacks".to_owned(),
+            ));
         }
         for service in Service::ALL {
             let needed: &[&str] = if service == Service::Data { &["a"] } else { &["a", "b"] };

@@ -94,7 +94,8 @@ impl Partial {
     pub fn into_batches(self) -> Vec<(Day, RecordBatch)> {
         let mut cells: Vec<(Key, Cell)> = self.keys.into_iter().map(Key::unpack).zip(self.cells).collect();
         cells.sort_unstable_by_key(|c| c.0);
-        cells.chunk_by(|a, b| a.0.day() == b.0.day())
+        cells
+            .chunk_by(|a, b| a.0.day() == b.0.day())
             .map(|day| (day[0].0.day(), contract::batch(&self.cube_name, self.cube_version, day)))
             .collect()
     }

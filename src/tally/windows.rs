@@ -67,7 +67,13 @@ mod tests {
     const HOUR: i64 = MS_PER_HOUR;
 
     fn feed(newest: Option<i64>, finished: bool, committed: i64, counted: bool) -> FeedMark {
-        FeedMark { name: format!("f{committed}/0"), newest_event_ms: newest, finished, committed_ms: committed, counted }
+        FeedMark {
+            name: format!("f{committed}/0"),
+            newest_event_ms: newest,
+            finished,
+            committed_ms: committed,
+            counted,
+        }
     }
 
     #[test]
@@ -75,7 +81,10 @@ mod tests {
         let (now, idle) = (100 * HOUR, 24 * HOUR);
         for (feeds, until) in [
             (vec![feed(Some(90 * HOUR), false, 95 * HOUR, true)], 90 * HOUR),
-            (vec![feed(Some(90 * HOUR), false, 95 * HOUR, true), feed(Some(80 * HOUR), false, 99 * HOUR, true)], 80 * HOUR),
+            (
+                vec![feed(Some(90 * HOUR), false, 95 * HOUR, true), feed(Some(80 * HOUR), false, 99 * HOUR, true)],
+                80 * HOUR,
+            ),
             // a finite run counts as the clock of its end
             (vec![feed(Some(10 * HOUR), true, 95 * HOUR, true)], 95 * HOUR),
             // silent for idle_after: moves with the clock, not before

@@ -68,11 +68,16 @@ fn records(judged: &Judged, audience: Audience) -> Vec<i64> {
 
 #[test]
 fn thresholds_decide_per_audience_and_the_first_vintage_always_stands() {
-    for (parties, internal, external) in
-        [(19, vec![], vec![]), (20, vec![20], vec![]), (21, vec![20], vec![]), (49, vec![50], vec![]), (50, vec![50], vec![50])]
-    {
+    for (parties, internal, external) in [
+        (19, vec![], vec![]),
+        (20, vec![20], vec![]),
+        (21, vec![20], vec![]),
+        (49, vec![50], vec![]),
+        (50, vec![50], vec![50]),
+    ] {
         for service in Service::ALL {
-            let judged = Site::default().judge(1, &[(key(service, b"NL", false), vec![(1, calls(0..parties))])]).unwrap();
+            let judged =
+                Site::default().judge(1, &[(key(service, b"NL", false), vec![(1, calls(0..parties))])]).unwrap();
             assert_eq!(records(&judged, Audience::Internal), internal, "{parties} {service:?}");
             assert_eq!(records(&judged, Audience::External), external, "{parties} {service:?}");
             let denied = u64::from(internal.is_empty());

@@ -104,21 +104,22 @@ fn rows() -> impl Strategy<Value = Vec<Row>> {
         proptest::option::of(-50_000i64..5_000_000),
         0u8..3,
     );
-    let row = (shape, amounts, (0u64..60, 0u64..60), proptest::bool::weighted(0.1)).prop_map(|(s, a, t, sensitive)| Row {
-        start_ms: s.0 * 1_800_000 + 7,
-        service: s.1,
-        direction: s.2,
-        countries: s.3,
-        network: s.4,
-        home: s.5,
-        currency: s.6,
-        duration: a.0,
-        bytes: a.1,
-        charge: a.2,
-        answered: a.3,
-        tokens: (t.0.wrapping_mul(0x9e37_79b9_7f4a_7c15), t.1.wrapping_mul(0xd6e8_feb8_6659_fd93)),
-        sensitive,
-    });
+    let row =
+        (shape, amounts, (0u64..60, 0u64..60), proptest::bool::weighted(0.1)).prop_map(|(s, a, t, sensitive)| Row {
+            start_ms: s.0 * 1_800_000 + 7,
+            service: s.1,
+            direction: s.2,
+            countries: s.3,
+            network: s.4,
+            home: s.5,
+            currency: s.6,
+            duration: a.0,
+            bytes: a.1,
+            charge: a.2,
+            answered: a.3,
+            tokens: (t.0.wrapping_mul(0x9e37_79b9_7f4a_7c15), t.1.wrapping_mul(0xd6e8_feb8_6659_fd93)),
+            sensitive,
+        });
     proptest::collection::vec(row, 0..400)
 }
 
