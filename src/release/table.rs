@@ -10,6 +10,7 @@ use crate::lake::contract::{Column, ColumnKind, Contract, column};
 use crate::record::clear::{Direction, Service};
 use crate::record::identifier::Country;
 use crate::record::plmn::Plmn;
+use crate::record::time::Day;
 use crate::tally::cell::{Key, Sum};
 use crate::tally::contract::{country_of, country_text, currency_text, network_of};
 use arrow::array::{
@@ -70,9 +71,10 @@ pub fn contract() -> Contract {
     }
 }
 
-/// Windows of one audience as a batch.
-pub fn batch(windows: &[Frozen]) -> RecordBatch {
-    let mut rows = Vec::new();
+/// Windows of one audience as a batch. `settled`: a day, and digests of all its tally files, where
+/// every window that they speak of has been decided.
+pub fn batch(windows: &[Frozen], settled: Option<(Day, &[u64])>) -> RecordBatch {
+    let mut rows: Vec<Row> = settled.iter().map(|(day, files)| Row::of_day(*day, files)).collect();
     for frozen in windows {
         rows.push(Row::of_window(frozen));
         rows.extend(frozen.window.cells.iter().map(|c| Row::of_cell(&frozen.window, c)));
@@ -104,11 +106,24 @@ pub fn windows(batches: &[RecordBatch], audience: Audience) -> Result<Vec<Frozen
                     let window = found.last_mut().filter(|w| (w.0.hour, w.0.vintage) == (hour, vintage));
                     window.ok_or(TableError { column: "row", row })?.0.cells.push(cell);
                 }
+                Some("day") => {}
                 _ => return Err(TableError { column: "row", row }),
             }
         }
     }
     Ok(found.into_iter().map(|(w, inputs)| Frozen { window: Released::new(w), inputs }).collect())
+}
+
+/// Digests of the tally files on which nothing is left to decide.
+pub fn settled(batches: &[RecordBatch]) -> Result<Vec<u64>, TableError> {
+    let mut files = Vec::new();
+    for batch in batches {
+        let columns = Columns::of(batch)?;
+        for row in (0..batch.num_rows()).filter(|row| columns.text(0, *row) == Some("day")) {
+            files.extend(columns.inputs(row)?);
+        }
+    }
+    Ok(files)
 }
 
 #[derive(Default)]
@@ -121,6 +136,13 @@ struct Row {
 }
 
 impl Row {
+    fn of_day(day: Day, files: &[u64]) -> Row {
+        let inputs = files.iter().flat_map(|d| d.to_be_bytes()).collect();
+        let mut row = Row { hour: i64::from(day.0) * 24 * US_PER_HOUR, inputs: Some(inputs), ..Row::default() };
+        row.text[0] = Some("day".to_owned());
+        row
+    }
+
     fn of_window(frozen: &Frozen) -> Row {
         let window = &frozen.window;
         let mut row =
@@ -293,7 +315,10 @@ mod tests {
                 let window = WindowValues { audience, hour: 500_000, vintage, cells, withheld };
                 Frozen { window: Released::new(window), inputs: if external { vec![] } else { inputs } }
             }).collect();
-            let back = windows(&[batch(&frozen)], audience).unwrap();
+            let files = [external.into(), 7];
+            let batch = batch(&frozen, Some((Day(3), &files)));
+            let back = windows(std::slice::from_ref(&batch), audience).unwrap();
+            prop_assert_eq!(settled(&[batch]).unwrap(), files);
             prop_assert_eq!(back.len(), frozen.len());
             for (b, f) in back.iter().zip(&frozen) {
                 prop_assert_eq!(&b.window, &f.window);
@@ -323,7 +348,7 @@ mod tests {
         };
         let audience = Audience::Internal;
         let window = WindowValues { audience, hour: 5, vintage: 1, cells: vec![cell], withheld: BTreeMap::new() };
-        let whole = batch(&[Frozen { window: Released::new(window), inputs: vec![1] }]);
+        let whole = batch(&[Frozen { window: Released::new(window), inputs: vec![1] }], None);
         assert_eq!(windows(&[whole.slice(1, 1)], audience).err(), Some(TableError { column: "row", row: 0 }));
         let lacking = whole.project(&(1..whole.num_columns()).collect::<Vec<_>>()).unwrap();
         assert_eq!(windows(&[lacking], audience).err(), Some(TableError { column: "hour", row: 0 }));
