@@ -11,8 +11,7 @@ const QUARTER_MS: i64 = 15 * 60 * 1000;
 /// Lower bounds of the duration buckets, in seconds.
 pub const DURATION_BUCKETS: [i32; 10] = [0, 1, 10, 30, 60, 120, 300, 600, 1800, 3600];
 /// Lower bounds of the volume buckets, in octets.
-pub const VOLUME_BUCKETS: [i64; 8] =
-    [0, 1, 100_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000, 10_000_000_000];
+pub const VOLUME_BUCKETS: [i64; 8] = [0, 1, 100_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000, 10_000_000_000];
 /// Lower bounds of the charge buckets, in millionths of the currency.
 pub const CHARGE_BUCKETS: [i64; 8] = [0, 1, 100_000, 500_000, 1_000_000, 5_000_000, 20_000_000, 100_000_000];
 
@@ -49,9 +48,17 @@ pub fn generalise(clear: &Clear, trunks: &TrunkList) -> Coarse {
         service: clear.service.clone(),
         direction: clear.direction.clone(),
         start_us: rows.clone().map(start).collect(),
-        duration: clear.duration_s.iter().map(|&s| (s != ABSENT_U32).then(|| bucket(&DURATION_BUCKETS, i32::try_from(s).unwrap_or(i32::MAX)))).collect(),
+        duration: clear
+            .duration_s
+            .iter()
+            .map(|&s| (s != ABSENT_U32).then(|| bucket(&DURATION_BUCKETS, i32::try_from(s).unwrap_or(i32::MAX))))
+            .collect(),
         volume: rows.clone().map(|row| volume(clear.bytes_up[row], clear.bytes_down[row])).collect(),
-        charge: clear.charge_micro.iter().map(|&c| (c != ABSENT_I64).then(|| bucket(&CHARGE_BUCKETS, c.max(0)))).collect(),
+        charge: clear
+            .charge_micro
+            .iter()
+            .map(|&c| (c != ABSENT_I64).then(|| bucket(&CHARGE_BUCKETS, c.max(0))))
+            .collect(),
         currency: clear.currency.clone(),
         answered: clear.answered.clone(),
         cause: clear.cause.clone(),

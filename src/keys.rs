@@ -68,7 +68,9 @@ pub trait KeySource: Send + Sync {
 
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    #[error("no passphrase for {path}: set {variable} to the path of a file that holds it, or run on a terminal to be asked")]
+    #[error(
+        "no passphrase for {path}: set {variable} to the path of a file that holds it, or run on a terminal to be asked"
+    )]
     NoPassphrase { path: String, variable: &'static str },
     #[error("wrong passphrase for {path}")]
     WrongPassphrase { path: String },

@@ -9,6 +9,7 @@ pub mod contract;
 pub mod delta;
 pub mod durable;
 pub mod parquet;
+pub mod tables;
 
 use std::path::PathBuf;
 

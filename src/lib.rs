@@ -6,23 +6,35 @@
 
 #![warn(unreachable_pub)]
 
+pub mod manual;
+
 // nouns, no I/O
 pub mod clock;
+pub mod failpoint;
 pub mod keys;
 pub mod record;
 pub mod seal;
 
 // the flow, in order
-pub mod generalise;
-pub mod lake;
+pub mod source;
+pub mod decode;
+pub mod normalise;
 pub mod pseudonymise;
+pub mod generalise;
 pub mod tally;
+pub mod lake;
+pub mod sink;
+pub mod pipeline;
 
 // beside the flow
+pub mod generate;
+pub mod keyfile;
+pub mod release;
 pub mod publish;
 pub mod query;
-pub mod release;
 pub mod steward;
+pub mod vault;
 
 // edges
+pub mod config;
 pub mod cli;

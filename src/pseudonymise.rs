@@ -11,7 +11,7 @@ use crate::keys::KeyRing;
 use crate::record::clear::Clear;
 use crate::record::identifier::{Kind, Party};
 use crate::record::time::{Day, Epoch};
-use crate::record::veiled::{Veils, VeiledColumn};
+use crate::record::veiled::{VeiledColumn, Veils};
 use hmac::IdHasher;
 use rand::RngCore;
 use siphasher::sip::SipHasher24;
@@ -31,7 +31,8 @@ impl Veiler {
     pub fn new(ring: &KeyRing) -> Veiler {
         let epochs = ring.epochs.iter().map(|(epoch, lease)| {
             let token_key: &[u8; 16] = lease.tally.expose()[..16].try_into().expect("16 of 32 bytes");
-            let state = EpochState { ids: IdHasher::new(&lease.analytics), tokens: SipHasher24::new_with_key(token_key) };
+            let state =
+                EpochState { ids: IdHasher::new(&lease.analytics), tokens: SipHasher24::new_with_key(token_key) };
             (*epoch, state)
         });
         Veiler { epochs: epochs.collect() }
@@ -103,7 +104,8 @@ impl Veiler {
         for row in 0..rows {
             let tokens = &state.of(veils.epoch[row]).tokens;
             let of = |column: &VeiledColumn| {
-                let somebody = column.kinds[row].is_hashed() && !column.random[row] && column.kinds[row] != Kind::Service;
+                let somebody =
+                    column.kinds[row].is_hashed() && !column.random[row] && column.kinds[row] != Kind::Service;
                 if somebody { tokens.hash(&column.pseudonyms[row]).max(1) } else { 0 }
             };
             let token = of(pa);

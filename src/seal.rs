@@ -88,7 +88,8 @@ impl BlockSealer {
     pub fn new(kind: SealKind, unit: i32, name: &impl Display, to: &SealingKey) -> Result<BlockSealer, SealError> {
         let public = <Kem as hpke::Kem>::PublicKey::from_bytes(&to.0).map_err(|_| SealError::BadPublicKey)?;
         let info = block_info(kind, name);
-        let (enc, mut context) = hpke::setup_sender::<Aead, Kdf, Kem>(&OpModeS::Base, &public, &info).map_err(|_| SealError::Seal)?;
+        let (enc, mut context) =
+            hpke::setup_sender::<Aead, Kdf, Kem>(&OpModeS::Base, &public, &info).map_err(|_| SealError::Seal)?;
         let mut key = Zeroizing::new([0u8; 32]);
         let mut block = [0u8; 16];
         rand::rng().fill_bytes(&mut *key);

@@ -137,7 +137,11 @@ pub enum Put {
 
 impl BatchLog {
     pub fn new(lake: &Path, feed: &str, partition: &str) -> BatchLog {
-        BatchLog { dir: lake.join("_batches").join(feed).join(partition), feed: feed.into(), partition: partition.into() }
+        BatchLog {
+            dir: lake.join("_batches").join(feed).join(partition),
+            feed: feed.into(),
+            partition: partition.into(),
+        }
     }
 
     /// The application id of this partition's marks in every table.
@@ -166,7 +170,8 @@ impl BatchLog {
     pub fn put(&self, manifest: &Manifest) -> Result<Put, LakeError> {
         let path = self.path(manifest.number);
         durable::create_folders(&self.dir)?;
-        let text = serde_json::to_vec(manifest).map_err(|e| LakeError::Manifest { path: path.clone(), reason: e.to_string() })?;
+        let text = serde_json::to_vec(manifest)
+            .map_err(|e| LakeError::Manifest { path: path.clone(), reason: e.to_string() })?;
         match durable::put_new(&path, &text) {
             Ok(()) => Ok(Put::Done),
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
@@ -201,7 +206,14 @@ pub fn latest(lake: &Path) -> Result<Vec<Latest>, LakeError> {
         let number = log.last()?;
         if number > 0 {
             let m = log.read(number)?;
-            all.push(Latest { feed, partition, number, watermark_ms: m.watermark_ms, finished: m.finished, committed_ms: m.committed_ms });
+            all.push(Latest {
+                feed,
+                partition,
+                number,
+                watermark_ms: m.watermark_ms,
+                finished: m.finished,
+                committed_ms: m.committed_ms,
+            });
         }
     }
     Ok(all)
@@ -245,10 +257,13 @@ fn entries(dir: &Path) -> Result<Vec<fs::DirEntry>, LakeError> {
 
 fn read_manifest(path: &Path) -> Result<Manifest, LakeError> {
     let text = fs::read(path).map_err(LakeError::io("cannot read", path))?;
-    let manifest: Manifest =
-        serde_json::from_slice(&text).map_err(|e| LakeError::Manifest { path: path.to_owned(), reason: e.to_string() })?;
+    let manifest: Manifest = serde_json::from_slice(&text)
+        .map_err(|e| LakeError::Manifest { path: path.to_owned(), reason: e.to_string() })?;
     if manifest.format != FORMAT {
-        return Err(LakeError::Manifest { path: path.to_owned(), reason: format!("format {}, this program reads {FORMAT}", manifest.format) });
+        return Err(LakeError::Manifest {
+            path: path.to_owned(),
+            reason: format!("format {}, this program reads {FORMAT}", manifest.format),
+        });
     }
     Ok(manifest)
 }

@@ -51,7 +51,11 @@ impl Contract {
     }
 
     pub fn delta_columns(&self) -> Vec<StructField> {
-        self.columns.iter().chain(&self.partition).map(|c| StructField::new(c.name, delta_type(c.kind), c.nullable)).collect()
+        self.columns
+            .iter()
+            .chain(&self.partition)
+            .map(|c| StructField::new(c.name, delta_type(c.kind), c.nullable))
+            .collect()
     }
 }
 

@@ -132,7 +132,12 @@ impl Table {
                 return Ok(Appended::AlreadyThere);
             }
             if mark != number - 1 {
-                return Err(LakeError::Gap { path: self.dir.clone(), app: app.to_owned(), found: mark, expected: number - 1 });
+                return Err(LakeError::Gap {
+                    path: self.dir.clone(),
+                    app: app.to_owned(),
+                    found: mark,
+                    expected: number - 1,
+                });
             }
             match self.commit(app, number, files).await {
                 Ok(()) => return Ok(Appended::Now),
@@ -141,7 +146,10 @@ impl Table {
                 Err(e) => return Err(refused(&self.dir)(e)),
             }
         }
-        Err(LakeError::Table { path: self.dir.clone(), reason: format!("{ATTEMPTS} commits in a row were refused: {last}") })
+        Err(LakeError::Table {
+            path: self.dir.clone(),
+            reason: format!("{ATTEMPTS} commits in a row were refused: {last}"),
+        })
     }
 
     async fn update(&mut self) -> Result<(), LakeError> {

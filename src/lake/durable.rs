@@ -44,7 +44,9 @@ pub fn create_folders(path: &Path) -> Result<(), LakeError> {
     }
     for folder in missing.into_iter().rev() {
         match fs::create_dir(folder) {
-            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(LakeError::io("cannot create", folder)(e)),
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(LakeError::io("cannot create", folder)(e));
+            }
             _ => sync_folder(parent(folder)).map_err(LakeError::io("cannot sync", folder))?,
         }
     }
@@ -113,7 +115,12 @@ fn put_durably(path: &Path, payload: &PutPayload, mode: &PutMode) -> StoreResult
     let done = match mode {
         PutMode::Create => put_new(path, &bytes),
         PutMode::Overwrite => replace(path, &bytes),
-        PutMode::Update(_) => return Err(object_store::Error::NotImplemented { operation: "conditional update".into(), implementer: "DurableStore".into() }),
+        PutMode::Update(_) => {
+            return Err(object_store::Error::NotImplemented {
+                operation: "conditional update".into(),
+                implementer: "DurableStore".into(),
+            });
+        }
     };
     done.map(|()| PutResult { e_tag: None, version: None }).map_err(|e| {
         if e.kind() == io::ErrorKind::AlreadyExists {
@@ -142,7 +149,10 @@ impl ObjectStore for DurableStore {
         self.0.get_opts(location, options).await
     }
 
-    fn delete_stream(&self, locations: BoxStream<'static, StoreResult<ObjectPath>>) -> BoxStream<'static, StoreResult<ObjectPath>> {
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, StoreResult<ObjectPath>>,
+    ) -> BoxStream<'static, StoreResult<ObjectPath>> {
         self.0.delete_stream(locations)
     }
 

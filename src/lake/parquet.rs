@@ -70,6 +70,7 @@ pub fn finish_file(
 pub fn read_file(path: &Path) -> Result<Vec<RecordBatch>, LakeError> {
     let file = File::open(path).map_err(LakeError::io("cannot open", path))?;
     let refused = |e: String| LakeError::Table { path: path.to_owned(), reason: e };
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file).and_then(|b| b.build()).map_err(|e| refused(e.to_string()))?;
+    let reader =
+        ParquetRecordBatchReaderBuilder::try_new(file).and_then(|b| b.build()).map_err(|e| refused(e.to_string()))?;
     reader.collect::<Result<Vec<_>, _>>().map_err(|e| refused(e.to_string()))
 }

@@ -9,8 +9,7 @@ use sha2::block_api::compress256;
 use zeroize::Zeroize;
 
 const LABEL: &[u8; 13] = b"cdrveil/v1/id";
-const IV: [u32; 8] =
-    [0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19];
+const IV: [u32; 8] = [0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19];
 /// Longest canonical form whose message and padding fit one block: 64 − 9 (padding) − 16 (prefix).
 pub const ONE_BLOCK: usize = 39;
 
@@ -66,6 +65,19 @@ impl Drop for IdHasher {
         self.inner.zeroize();
         self.outer.zeroize();
     }
+}
+
+/// HMAC-SHA-256 of short `data` under the site's file key.
+pub fn keyed_bytes(key: &[u8; 32], data: &[u8]) -> [u8; 32] {
+    use hmac::{Hmac, KeyInit, Mac};
+    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+    mac.update(data);
+    mac.finalize().into_bytes().into()
+}
+
+/// As `keyed_bytes`, in hex.
+pub fn keyed_digest(key: &[u8; 32], data: &[u8]) -> String {
+    keyed_bytes(key, data).iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// Rare (long URIs): the padded message is built on the heap.

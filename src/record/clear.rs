@@ -36,7 +36,8 @@ pub enum Direction {
 }
 
 impl Direction {
-    pub const ALL: [Direction; 4] = [Direction::Unknown, Direction::Originating, Direction::Terminating, Direction::Transit];
+    pub const ALL: [Direction; 4] =
+        [Direction::Unknown, Direction::Originating, Direction::Terminating, Direction::Transit];
 
     pub fn name(self) -> &'static str {
         match self {

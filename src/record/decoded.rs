@@ -62,6 +62,8 @@ pub struct Half {
     pub key: [u8; 16],
     /// True for the record that opens the call, false for the one that ends it.
     pub opens: bool,
+    /// With `opens`: a record that only completes an opening one that lacks its time (a SIP ACK).
+    pub fills: bool,
     /// The mapped fields that this half has, in the order of `specs`.
     pub fields: Vec<Span>,
 }

@@ -142,7 +142,10 @@ pub enum TimeFormat {
     UnixMillis,
     UnixMicros,
     /// A strptime-like pattern of `%Y %m %d %H %M %S %f %y` and literal bytes; read in `zone`.
-    Pattern { pattern: String, zone: TimeZoneChoice },
+    Pattern {
+        pattern: String,
+        zone: TimeZoneChoice,
+    },
 }
 
 /// Whose clock a local time is on.

@@ -74,7 +74,11 @@ impl FromStr for Day {
 
     fn from_str(s: &str) -> Result<Day, ()> {
         let b = s.as_bytes();
-        if b.len() != 10 || b[4] != b'-' || b[7] != b'-' || !b.iter().enumerate().all(|(i, c)| i == 4 || i == 7 || c.is_ascii_digit()) {
+        if b.len() != 10
+            || b[4] != b'-'
+            || b[7] != b'-'
+            || !b.iter().enumerate().all(|(i, c)| i == 4 || i == 7 || c.is_ascii_digit())
+        {
             return Err(());
         }
         let n = |r: std::ops::Range<usize>| s[r].parse::<u32>().map_err(|_| ());
@@ -88,7 +92,8 @@ pub struct Epoch(pub i32);
 
 impl Epoch {
     pub fn first_day(self) -> Day {
-        Day::from_civil(self.0.div_euclid(12), self.0.rem_euclid(12) as u32 + 1, 1).expect("the first of a month exists")
+        Day::from_civil(self.0.div_euclid(12), self.0.rem_euclid(12) as u32 + 1, 1)
+            .expect("the first of a month exists")
     }
 
     pub fn next(self) -> Epoch {

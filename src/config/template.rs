@@ -1,0 +1,79 @@
+//! The `cdrveil.toml` of a new site: every setting with its meaning, its default shown.
+
+use super::settings::{FEED, PROFILE, SECTIONS, Setting};
+use std::fmt::Write;
+
+const HEAD: &str = "\
+# Configuration of a cdrveil site. `cdrveil check` says whether it is right.
+#
+# A line that begins with `#name =` shows a default; take the # away to change it. What is not listed
+# here does not exist: unknown names are refused. Units are in the names: _s seconds, _hours, _days,
+# _bytes. Paths are relative to the folder of this file.
+#
+# Any one setting can be overridden from the environment, in capitals, with two underscores between
+# the parts and one for each hyphen:
+#   CDRVEIL__RELEASE__STORE=/srv/release.sqlite
+#   CDRVEIL__FEEDS__GENERIC_VOICE__SETTLE_S=60
+#
+# Passphrases and keys never stand in this file. Programs are given CDRVEIL_PASSPHRASE_FILE (for
+# ingest/keys.age) and CDRVEIL_VAULT_PASSPHRASE_FILE (for vault/keys.age), or ask on the terminal.
+";
+
+const FEEDS: &str = "
+# ---- Feeds ------------------------------------------------------------------------------------
+# One table per source of records: [feeds.NAME] with NAME of letters, digits and hyphens. A feed's
+# name is part of what is stored; renaming one makes it a new feed. Its [feeds.NAME.profile] says how
+# numbers and times are written there. The settings of every feed:
+#
+";
+
+/// The text of `cdrveil.toml` with one feed per shipped mapping.
+pub fn site_file(name: &str, country: &str, mappings: &[&str]) -> String {
+    let mut out = String::from(HEAD);
+    for section in SECTIONS {
+        let _ = write!(out, "\n# {}\n[{}]\n", section.meaning, section.name);
+        for setting in section.settings {
+            comment(&mut out, setting.meaning, "# ");
+            if (section.name, setting.name) == ("site", "name") {
+                let _ = writeln!(out, "name = {}", toml::Value::String(name.into()));
+            } else {
+                let _ = writeln!(out, "#{} = {}", setting.name, setting.default);
+            }
+        }
+    }
+    out.push_str(FEEDS);
+    manual(&mut out, FEED);
+    out.push_str("#\n# and of its profile:\n#\n");
+    manual(&mut out, PROFILE);
+    for mapping in mappings {
+        let _ = write!(out, "\n[feeds.{mapping}]\nmapping = \"{mapping}\"\n");
+        let _ = writeln!(out, "kind = \"{}\"", if *mapping == "asterisk" { "append" } else { "files" });
+        let _ = write!(out, "inbox = \"inbox/{mapping}\"\n\n[feeds.{mapping}.profile]\n");
+        let _ = write!(out, "version = 1\nhome_country = \"{country}\"\n");
+    }
+    out
+}
+
+fn manual(out: &mut String, settings: &[Setting]) {
+    for setting in settings {
+        let default = if setting.default.is_empty() { String::new() } else { format!(" = {}", setting.default) };
+        let _ = writeln!(out, "#   {}{default}", setting.name);
+        comment(out, setting.meaning, "#       ");
+    }
+}
+
+/// Wraps at 100 columns.
+fn comment(out: &mut String, text: &str, lead: &str) {
+    let mut line = String::new();
+    for word in text.split_whitespace() {
+        if !line.is_empty() && lead.len() + line.len() + 1 + word.len() > 100 {
+            let _ = writeln!(out, "{lead}{line}");
+            line.clear();
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    let _ = writeln!(out, "{lead}{line}");
+}

@@ -1,0 +1,422 @@
+//! The record loop: a batch of one file to its fields.
+
+use crate::decode::cells::{Cell, Fault, Text};
+use crate::decode::fixed::{self, Range};
+use crate::decode::json::{self, Paths};
+use crate::decode::lines::{BYTE_ORDER_MARK, Record, Records};
+use crate::decode::mapping::{Fate, Rules, Shape};
+use crate::record::decoded::{Decoded, Half, Span};
+use crate::record::raw::{Framing, RawBatch};
+use crate::record::reject::{Reason, Reject};
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+
+/// Drop rules that every mapping has.
+pub(crate) const HEADER: &str = "header";
+pub(crate) const SKIPPED: &str = "skipped";
+pub(crate) const COMMENT: &str = "comment";
+const HEADER_RULE: usize = 0;
+const SKIPPED_RULE: usize = 1;
+const COMMENT_RULE: usize = 2;
+const FIRST_NAMED_RULE: usize = 3;
+
+/// A mapping fitted to one file. Batches of the file may be decoded in any order and at once.
+pub struct FileDecoder {
+    pub(crate) rules: Arc<Rules>,
+    /// Per spec, the cells it may be read from, best first.
+    pub(crate) picks: Vec<Vec<usize>>,
+    pub(crate) inputs: Arc<[u16]>,
+    pub(crate) drops: Vec<Arc<str>>,
+    /// Index into `drops` when the whole file is of another kind.
+    pub(crate) all_dropped: Option<usize>,
+    pub(crate) header_line: Option<u64>,
+    /// The file had no record when it was opened: records that come all the same cannot be read.
+    pub(crate) unfitted: bool,
+    pub(crate) counts: Vec<u16>,
+    pub(crate) dispatch: Option<usize>,
+    pub(crate) alone: Option<usize>,
+    pub(crate) same: Vec<usize>,
+    pub(crate) any_order: Vec<usize>,
+    pub(crate) ranges: Vec<Range>,
+    pub(crate) paths: Paths,
+    pub(crate) path_count: usize,
+}
+
+impl FileDecoder {
+    /// Decodes one batch. Total: every record ends as a row, a half, a reject or a counted drop.
+    pub fn decode(&self, batch: RawBatch) -> Decoded {
+        let RawBatch { bytes, file, offset, first_line, oversize } = batch;
+        let mut run = Run::new(self, bytes, oversize);
+        if oversize {
+            run.oversize();
+        } else {
+            run.records(offset, first_line);
+        }
+        run.into_decoded(file, offset, first_line)
+    }
+
+    fn quote(&self) -> u8 {
+        match &self.rules.shape {
+            Shape::Delimited { dialect, .. } => dialect.quote.unwrap_or(0),
+            _ => 0,
+        }
+    }
+
+    /// Fault column of a cell.
+    fn column_of(&self, slot: usize) -> u16 {
+        self.ranges.get(slot).map_or_else(|| u16::try_from(slot + 1).unwrap_or(u16::MAX), |range| range.at)
+    }
+}
+
+/// The work on one batch.
+struct Run<'d> {
+    decoder: &'d FileDecoder,
+    text: Text,
+    cells: Vec<Cell>,
+    /// Specs that some cell fills; the others are constant over the batch.
+    live: Vec<usize>,
+    constants: Vec<Span>,
+    records: Vec<Span>,
+    lines: Vec<u32>,
+    rows: Vec<u32>,
+    columns: Vec<Vec<Span>>,
+    rejects: Vec<Reject>,
+    dropped: Vec<u64>,
+    halves: Vec<Half>,
+    /// The batch as a whole was checked, so that its records need not be.
+    all_utf8: bool,
+    no_nul: bool,
+    quote: u8,
+}
+
+impl<'d> Run<'d> {
+    fn new(decoder: &'d FileDecoder, bytes: Vec<u8>, oversize: bool) -> Run<'d> {
+        let specs = decoder.rules.specs.len();
+        // A byte range may cut a character in two: only ASCII is safe to cut.
+        let all_utf8 = !oversize
+            && match decoder.rules.shape {
+                Shape::Fixed { .. } => bytes.is_ascii(),
+                _ => std::str::from_utf8(&bytes).is_ok(),
+            };
+        let no_nul = !oversize && memchr::memchr(0, &bytes).is_none();
+        let mut text = Text { raw: bytes, tail: Vec::new() };
+        let constant = |rule: &crate::decode::mapping::FieldRule| {
+            rule.constant.as_ref().map_or(Span::NONE, |c| text.append(c.as_bytes()))
+        };
+        let constants = decoder.rules.fields.iter().map(constant).collect();
+        let guess = if oversize { 1 } else { text.raw.len() / 100 + 1 };
+        let live: Vec<usize> = (0..specs).filter(|i| !decoder.picks[*i].is_empty()).collect();
+        let mut columns = vec![Vec::new(); specs];
+        for i in &live {
+            columns[*i] = Vec::with_capacity(guess);
+        }
+        Run {
+            decoder,
+            text,
+            cells: Vec::new(),
+            live,
+            constants,
+            records: Vec::with_capacity(guess),
+            lines: Vec::with_capacity(guess),
+            rows: Vec::with_capacity(guess),
+            columns,
+            rejects: Vec::new(),
+            dropped: vec![0; decoder.drops.len()],
+            halves: Vec::new(),
+            all_utf8,
+            no_nul,
+            quote: decoder.quote(),
+        }
+    }
+
+    /// A piece of a record longer than the source's bound: one record, refused as it is.
+    fn oversize(&mut self) {
+        self.records.push(Span { start: 0, len: self.text.raw.len() as u32 });
+        self.lines.push(0);
+        self.rejects.push(Reject { record: 0, reason: Reason::RecordTooLong, column: 0 });
+    }
+
+    fn records(&mut self, offset: u64, first_line: u64) {
+        let bytes = std::mem::take(&mut self.text.raw);
+        let marked = offset == 0 && bytes.starts_with(BYTE_ORDER_MARK);
+        let at = if marked { BYTE_ORDER_MARK.len() } else { 0 };
+        let framing: Framing = self.decoder.rules.framing;
+        // All records first: reading one may append to the text that the iterator would borrow.
+        let found: Vec<Record> = Records::new(&bytes, at, framing).collect();
+        self.text.raw = bytes;
+        for record in found {
+            let index = self.records.len() as u32;
+            self.records.push(record.span);
+            self.lines.push(record.line);
+            if let Some(rule) = self.left_out(record, first_line + u64::from(record.line)) {
+                self.dropped[rule] += 1;
+            } else if let Err(fault) = self.record(index, record.span) {
+                self.rejects.push(Reject { record: index, reason: fault.reason, column: fault.column });
+            }
+        }
+    }
+
+    /// The rule that leaves a record out for where it stands, not for what it says.
+    fn left_out(&self, record: Record, line: u64) -> Option<usize> {
+        let rules = &self.decoder.rules;
+        if line < rules.skip_rows {
+            return Some(SKIPPED_RULE);
+        }
+        if self.decoder.header_line == Some(line) {
+            return Some(HEADER_RULE);
+        }
+        if rules.comment.is_some_and(|c| self.text.get(record.span).first() == Some(&c)) {
+            return Some(COMMENT_RULE);
+        }
+        self.decoder.all_dropped
+    }
+
+    fn record(&mut self, index: u32, record: Span) -> Result<(), Fault> {
+        if !self.no_nul && memchr::memchr(0, self.text.get(record)).is_some() {
+            return Err(Fault { reason: Reason::NulByte, column: 0 });
+        }
+        self.split(record)?;
+        let fate = self.fate()?;
+        if let Fate::Drop(rule) = fate {
+            self.dropped[FIRST_NAMED_RULE + rule] += 1;
+            return Ok(());
+        }
+        if let Shape::Fixed { length: Some(length) } = self.decoder.rules.shape {
+            fixed::check_length(record, length)?;
+        }
+        if !self.all_utf8 {
+            self.check_utf8()?;
+        }
+        match fate {
+            Fate::Call => self.push_row(index),
+            Fate::Opens if self.is_alone() => self.push_row(index),
+            _ => return self.push_half(index, fate),
+        }
+        Ok(())
+    }
+
+    fn split(&mut self, record: Span) -> Result<(), Fault> {
+        let decoder = self.decoder;
+        if decoder.unfitted {
+            return Err(Fault { reason: Reason::ColumnCount, column: 0 });
+        }
+        match &decoder.rules.shape {
+            Shape::Json => json::split(&mut self.text, record, &decoder.paths, decoder.path_count, &mut self.cells),
+            Shape::Fixed { .. } => {
+                fixed::split(&self.text.raw, record, &decoder.ranges, &mut self.cells);
+                Ok(())
+            }
+            Shape::Delimited { dialect, .. } => {
+                dialect.split(&self.text.raw, record, &mut self.cells)?;
+                let count = self.cells.len();
+                if decoder.counts.is_empty() || decoder.counts.iter().any(|c| usize::from(*c) == count) {
+                    return Ok(());
+                }
+                Err(Fault { reason: Reason::ColumnCount, column: u16::try_from(count).unwrap_or(u16::MAX) })
+            }
+        }
+    }
+
+    fn cell(&self, slot: usize) -> Cell {
+        self.cells.get(slot).copied().unwrap_or(Cell::NONE)
+    }
+
+    fn fate(&self) -> Result<Fate, Fault> {
+        let (Some(slot), Some(dispatch)) = (self.decoder.dispatch, &self.decoder.rules.dispatch) else {
+            return Ok(Fate::Call);
+        };
+        let kind = self.text.value(self.cell(slot), self.quote);
+        match dispatch.kinds.iter().find(|(text, _)| **text == *kind) {
+            Some((_, fate)) => Ok(*fate),
+            None => Err(Fault { reason: Reason::UnknownRecordType, column: self.decoder.column_of(slot) }),
+        }
+    }
+
+    /// Whether an opening record is a whole call (a SIP request that was refused).
+    fn is_alone(&self) -> bool {
+        let Some((_, least)) = self.decoder.rules.dispatch.as_ref().and_then(|d| d.alone.as_ref()) else {
+            return false;
+        };
+        let Some(slot) = self.decoder.alone else { return false };
+        let text = self.text.value(self.cell(slot), self.quote);
+        std::str::from_utf8(&text).ok().and_then(|t| t.parse::<u32>().ok()).is_some_and(|n| n >= *least)
+    }
+
+    /// Only what is mapped must be UTF-8: free text beside it may be in any encoding.
+    fn check_utf8(&self) -> Result<(), Fault> {
+        let mapped = self.live.iter().flat_map(|i| &self.decoder.picks[*i]);
+        for slot in mapped {
+            let value = self.text.get(self.cell(*slot).span());
+            if std::str::from_utf8(value).is_err() {
+                return Err(Fault { reason: Reason::InvalidUtf8, column: self.decoder.column_of(*slot) });
+            }
+        }
+        Ok(())
+    }
+
+    /// The value of a live spec: the first of its cells that says something.
+    fn pick(&mut self, spec: usize) -> Span {
+        let decoder = self.decoder;
+        let slots = &decoder.picks[spec];
+        let mut cell = self.cell(slots[0]);
+        if slots.len() > 1 {
+            let null = &decoder.rules.specs[spec].null;
+            let says = |cell: &Cell| {
+                let value = self.text.value(*cell, self.quote);
+                !value.is_empty() && null.iter().all(|n| n.as_bytes() != &*value)
+            };
+            cell = slots.iter().map(|slot| self.cell(*slot)).find(says).unwrap_or(cell);
+        }
+        self.text.settle(cell, self.quote)
+    }
+
+    fn push_row(&mut self, index: u32) {
+        self.rows.push(index);
+        for n in 0..self.live.len() {
+            let spec = self.live[n];
+            let span = if self.decoder.rules.fields[spec].of_closing { Span::NONE } else { self.pick(spec) };
+            self.columns[spec].push(span);
+        }
+    }
+
+    fn push_half(&mut self, index: u32, fate: Fate) -> Result<(), Fault> {
+        let closing = fate == Fate::Closes;
+        let key = self.key()?;
+        let mut fields = if closing { vec![Span::NONE; self.constants.len()] } else { self.constants.clone() };
+        for n in 0..self.live.len() {
+            let spec = self.live[n];
+            if self.decoder.rules.fields[spec].of_closing == closing {
+                fields[spec] = self.pick(spec);
+            }
+        }
+        self.halves.push(Half { record: index, key, opens: !closing, fills: fate == Fate::Fills, fields });
+        Ok(())
+    }
+
+    /// Digest of what the records of one call share; values that may change places are sorted.
+    fn key(&self) -> Result<[u8; 16], Fault> {
+        let value = |slot: &usize| self.text.value(self.cell(*slot), self.quote);
+        let mut hash = Sha256::new();
+        for slot in &self.decoder.same {
+            let value = value(slot);
+            if value.is_empty() {
+                return Err(Fault { reason: Reason::MissingField, column: self.decoder.column_of(*slot) });
+            }
+            hash.update((value.len() as u64).to_le_bytes());
+            hash.update(&value);
+        }
+        let mut loose: Vec<_> = self.decoder.any_order.iter().map(value).collect();
+        loose.sort();
+        for value in loose {
+            hash.update((value.len() as u64).to_le_bytes());
+            hash.update(&value);
+        }
+        let mut key = [0; 16];
+        key.copy_from_slice(&hash.finalize()[..16]);
+        Ok(key)
+    }
+
+    fn into_decoded(mut self, file: u32, offset: u64, first_line: u64) -> Decoded {
+        let rows = self.rows.len();
+        for (spec, column) in self.columns.iter_mut().enumerate() {
+            if self.decoder.picks[spec].is_empty() {
+                *column = vec![self.constants[spec]; rows];
+            }
+        }
+        let dropped = self.decoder.drops.iter().cloned().zip(self.dropped).filter(|(_, n)| *n > 0).collect();
+        Decoded {
+            text: self.text.into_bytes(),
+            file,
+            offset,
+            first_line,
+            records: self.records,
+            lines: self.lines,
+            rows: self.rows,
+            specs: self.decoder.rules.specs.clone(),
+            columns: self.columns,
+            inputs: self.decoder.inputs.clone(),
+            rejects: self.rejects,
+            dropped,
+            halves: self.halves,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::mapping::Mapping;
+    use proptest::prelude::*;
+
+    const MAPPING: &str = r##"
+name = "x"
+version = 1
+kind = "delimited"
+delimiter = ","
+quote = '"'
+comment = "#"
+skip_rows = 1
+columns = [3]
+[constants]
+service = "voice"
+[fields.start]
+from = 1
+time = "unix_seconds"
+[fields.a_number]
+from = [2, 3]
+null = ["-"]
+"##;
+
+    fn decode(bytes: &[u8], offset: u64, first_line: u64) -> Decoded {
+        let mapping = Mapping::parse("x", MAPPING).unwrap();
+        let batch = RawBatch { bytes: bytes.to_vec(), file: 0, offset, first_line, oversize: false };
+        mapping.open(bytes).unwrap().decode(batch)
+    }
+
+    fn texts(decoded: &Decoded, spec: usize) -> Vec<&[u8]> {
+        decoded.columns[spec].iter().map(|s| s.of(&decoded.text)).collect()
+    }
+
+    #[test]
+    fn the_first_place_that_says_something_wins() {
+        let decoded = decode(b"title\n# 1\n1,a,b\n2,,b\n3,-,\"b\"\"\"\n4,,\n", 0, 0);
+        assert_eq!(texts(&decoded, 1), [&b"a"[..], b"b", b"b\"", b""]);
+        assert_eq!(texts(&decoded, 2), [&b"voice"[..]; 4]);
+        assert_eq!(decoded.rows, [2, 3, 4, 5]);
+        assert_eq!(decoded.dropped, [(SKIPPED.into(), 1), (COMMENT.into(), 1)]);
+        assert_eq!(&*decoded.inputs, [1, 2, 0]);
+    }
+
+    #[test]
+    fn rejects_have_reason_and_column() {
+        let cases: [(&[u8], Reason, u16); 5] = [
+            (b"1,2", Reason::ColumnCount, 2),
+            (b"1,2,3,4", Reason::ColumnCount, 4),
+            (b"1,\"2,3", Reason::UnbalancedQuote, 2),
+            (b"1,2,\0", Reason::NulByte, 0),
+            (b"1,2,\xff", Reason::InvalidUtf8, 3),
+        ];
+        for (bytes, reason, column) in cases {
+            let both = [bytes, b"\n5,6,7\n"].concat();
+            let decoded = decode(&both, 100, 9);
+            assert_eq!(decoded.rejects, [Reject { record: 0, reason, column }]);
+            assert_eq!(decoded.rows, [1], "the next record is not touched");
+        }
+    }
+
+    proptest! {
+        /// No bytes whatever panic or lose a record, whichever format reads them.
+        #[test]
+        fn any_bytes_balance(bytes in prop::collection::vec(prop_oneof![Just(b'\n'), Just(b','), Just(b'"'), Just(b'{'), Just(b'|'), any::<u8>()], 0..200)) {
+            for (name, text) in crate::decode::shipped::shipped() {
+                let mapping = Mapping::parse(name, text).unwrap();
+                let Ok(decoder) = mapping.open(&bytes) else { continue };
+                let batch = RawBatch { bytes: bytes.clone(), file: 0, offset: 0, first_line: 0, oversize: false };
+                let decoded = decoder.decode(batch);
+                let dropped: u64 = decoded.dropped.iter().map(|d| d.1).sum();
+                prop_assert_eq!(decoded.records.len() as u64, (decoded.rows.len() + decoded.rejects.len() + decoded.halves.len()) as u64 + dropped);
+                prop_assert!(decoded.columns.iter().all(|c| c.len() == decoded.rows.len()));
+            }
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! The columns of every table (contracts in prose: `schemas/lake/`).
+
+use super::contract::ColumnKind::{Binary, Boolean, Date, Header, Id, Integer, Long, String, Symbol, Timestamp};
+use super::contract::{Column, Contract, column};
+use crate::record::identifier::Party;
+
+/// Version of the canonicalisation rules behind every pseudonym; a change of rules is a re-key
+/// event and takes a new number.
+pub const CANON: i32 = 1;
+
+/// `cdr`: veiled rows, generalised; partitioned by event day.
+pub fn cdr() -> Contract {
+    let mut columns = vec![
+        column("epoch", Symbol, false),
+        column("service", Symbol, false),
+        column("direction", Symbol, false),
+        column("start", Timestamp, false),
+        column("duration", Integer, true),
+        column("volume", Long, true),
+        column("charge", Long, true),
+        column("currency", Symbol, true),
+        column("answered", Boolean, true),
+        column("cause_class", Symbol, false),
+    ];
+    for party in Party::ALL {
+        columns.push(column(party.column(), Id, true));
+        columns.push(column(kind_column(party), Symbol, false));
+    }
+    for name in ["a_country", "b_country", "home_network", "visited_network", "trunk_in", "trunk_out", "device_class"] {
+        columns.push(column(name, Symbol, true));
+    }
+    columns.extend([column("feed", Symbol, false), column("canon", Integer, false), column("batch", Symbol, false)]);
+    Contract { name: "cdr", columns, partition: vec![column("event_day", Date, false)] }
+}
+
+fn kind_column(party: Party) -> &'static str {
+    match party {
+        Party::A => "a_party_kind",
+        Party::B => "b_party_kind",
+        Party::C => "c_party_kind",
+        Party::Imsi => "imsi_kind",
+        Party::Imei => "imei_kind",
+        Party::Address => "address_kind",
+    }
+}
+
+/// `evidence`: sealed originals, found by blind index; partitioned by event day.
+pub fn evidence() -> Contract {
+    let mut columns: Vec<Column> = Party::ALL.iter().map(|p| column(p.column(), Id, true)).collect();
+    columns.extend(sealed_columns());
+    Contract { name: "evidence", columns, partition: vec![column("event_day", Date, false)] }
+}
+
+/// `identities`: the sealed canonical number behind each pseudonym; partitioned by epoch.
+pub fn identities() -> Contract {
+    let mut columns = vec![column("pseudonym", Id, false), column("kind", Symbol, false)];
+    columns.extend(sealed_columns());
+    Contract { name: "identities", columns, partition: vec![column("epoch", String, false)] }
+}
+
+/// `quarantine`: sealed raw bytes of refused records; partitioned by arrival day.
+pub fn quarantine() -> Contract {
+    let mut columns = vec![
+        column("feed", Symbol, false),
+        column("batch", Symbol, false),
+        // Index into the manifest's `sources`.
+        column("source", Integer, false),
+        // 1-based line in the decompressed file.
+        column("line", Long, false),
+        column("offset", Long, false),
+        column("reason", Symbol, false),
+        // 1-based input column; 0 for the record as a whole.
+        column("column", Integer, false),
+    ];
+    columns.extend(sealed_columns());
+    Contract { name: "quarantine", columns, partition: vec![column("arrival_day", Date, false)] }
+}
+
+fn sealed_columns() -> [Column; 4] {
+    [
+        column("block", Header, false),
+        // Row number in the block: the nonce.
+        column("row", Integer, false),
+        column("header", Header, false),
+        column("sealed", Binary, false),
+    ]
+}

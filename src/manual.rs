@@ -1,0 +1,9 @@
+//! Why cdrveil is as it is. Documentation only: it is built, linked and reviewed with the code.
+//!
+//! * [`threats`]: who attacks, with what, and what stands in the way.
+//! * [`decisions`]: what was decided, what else there was, and the consequences, bad ones too.
+//! * [`operations`]: what an operator meets: late files, rejects, restarts, the end of a month.
+
+pub mod decisions;
+pub mod operations;
+pub mod threats;

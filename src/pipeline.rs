@@ -1,0 +1,91 @@
+//! Wires the stages; the only place that knows their order.
+//!
+//! source → decode → normalise → pseudonymise → generalise, tally → seal → stage → commit.
+//! `block` is one block's way through, top to bottom, on a worker; `run` takes files and standard
+//! input whole, `watch` never ends, `follow` reads growing files. CPU work stays on plain threads.
+
+pub mod block;
+pub mod engine;
+pub mod follow;
+pub mod halves;
+pub mod pool;
+pub mod run;
+pub mod summary;
+pub mod watch;
+
+use crate::decode::{Mapping, OpenError};
+use crate::generalise::TrunkList;
+use crate::keys::{KeyError, KeyRing};
+use crate::lake::LakeError;
+use crate::normalise::Normaliser;
+use crate::pseudonymise::Veiler;
+use crate::record::time::Epoch;
+use crate::sink::SinkError;
+use crate::sink::evidence::Original;
+use crate::source::SourceError;
+use crate::tally::Cube;
+
+/// A feed as the flow needs it: everything checked, nothing optional.
+pub struct Feed {
+    pub name: String,
+    pub mapping: Mapping,
+    pub normaliser: Normaliser,
+    pub profile_version: u32,
+    pub profile_digest: String,
+    /// Days back from arrival that an event may lie; `None` is unlimited.
+    pub accept_late_days: Option<u32>,
+    pub future_hours: u32,
+    pub original: Original,
+    pub trunks: TrunkList,
+    pub join_window_ms: i64,
+    pub cube: Cube,
+}
+
+impl Feed {
+    /// First and last acceptable event time for records that arrive at `now_ms`.
+    pub fn window(&self, now_ms: i64) -> (i64, i64) {
+        let earliest = self.accept_late_days.map_or(i64::MIN, |days| now_ms - i64::from(days) * 86_400_000);
+        (earliest, now_ms + i64::from(self.future_hours) * 3_600_000)
+    }
+}
+
+/// The leased keys, and what is computed from them once.
+pub struct Keys {
+    pub ring: KeyRing,
+    pub veiler: Veiler,
+    /// Ascending; epochs whose days all have keys.
+    pub epochs: Vec<Epoch>,
+}
+
+impl Keys {
+    pub fn new(ring: KeyRing) -> Keys {
+        let whole = |e: &Epoch| e.days().all(|d| ring.days.contains_key(&d));
+        let epochs = ring.epochs.keys().copied().filter(whole).collect();
+        Keys { veiler: Veiler::new(&ring), epochs, ring }
+    }
+}
+
+/// Why a run stopped. Refused records and files do not stop a run.
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    #[error("a worker stopped early")]
+    Worker,
+    #[error("another process is loading feed {feed}; what this one staged was dropped, run it again")]
+    Overtaken { feed: String },
+    #[error("{count} open halves of calls can no longer be read again where feed {feed} found them; put the files back, or run with --forget-open to count them as lost")]
+    HalvesLost { feed: String, count: usize },
+}
+
+impl From<LakeError> for PipelineError {
+    fn from(e: LakeError) -> PipelineError {
+        PipelineError::Sink(SinkError::Lake(e))
+    }
+}

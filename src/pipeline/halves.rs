@@ -1,0 +1,123 @@
+//! Halves of calls between batches: joined in order, remembered by position, read again after a
+//! restart (architecture 4).
+
+use super::{Feed, Keys, PipelineError};
+use crate::decode::join::{self, Joiner};
+use crate::lake::batches::OpenHalf;
+use crate::record::decoded::Decoded;
+use crate::record::raw::RawBatch;
+use crate::source;
+use aes_gcm::aead::Aead;
+use aes_gcm::{Aes256Gcm, KeyInit, Nonce};
+use rand::RngCore;
+use std::path::{Path, PathBuf};
+
+/// The joiner of a feed, and where its open halves can be read again.
+#[derive(Default)]
+pub struct Halves {
+    joiner: Joiner,
+    /// Paths by the file number that batches carry.
+    paths: Vec<PathBuf>,
+    /// Open halves as of the last manifest.
+    committed: u64,
+    staged: u64,
+    /// Halves of the last manifest that are gone for good.
+    pub lost: u64,
+}
+
+impl Halves {
+    /// The number for batches of the file at `path`.
+    pub fn number(&mut self, path: &Path) -> u32 {
+        if self.paths.last().map(PathBuf::as_path) != Some(path) {
+            self.paths.push(path.to_owned());
+        }
+        (self.paths.len() - 1) as u32
+    }
+
+    /// Joins what a batch completes; how many halves went away into rows.
+    pub fn absorb(&mut self, decoded: Decoded, now_ms: i64) -> (Decoded, u64) {
+        let joined = self.joiner.absorb(decoded, now_ms);
+        (joined.decoded, joined.joined)
+    }
+
+    /// Gives up halves that arrived before `before_ms`.
+    pub fn expire(&mut self, before_ms: i64) -> join::Expired {
+        self.joiner.expire(before_ms)
+    }
+
+    /// Reads the open halves of the last manifest again.
+    pub fn restore(&mut self, open: &[OpenHalf], feed: &Feed, keys: &Keys, forget: bool) -> Result<(), PipelineError> {
+        *self = Halves { committed: open.len() as u64, ..Halves::default() };
+        let mut missing = 0;
+        for half in open {
+            if self.read_again(half, feed, keys).is_none() {
+                missing += 1;
+            }
+        }
+        self.lost = missing as u64;
+        match missing {
+            0 => Ok(()),
+            _ if forget => Ok(()),
+            count => Err(PipelineError::HalvesLost { feed: feed.name.clone(), count }),
+        }
+    }
+
+    fn read_again(&mut self, half: &OpenHalf, feed: &Feed, keys: &Keys) -> Option<()> {
+        let path = open_path(keys, &half.path)?;
+        let bytes = source::read_record(&path, half.offset, usize::try_from(half.bytes).ok()?).ok()?;
+        let decoder = feed.mapping.open(&bytes).ok()?;
+        let file = self.number(&path);
+        let before = self.joiner.len();
+        let batch = RawBatch { bytes, file, offset: half.offset, first_line: half.line, oversize: false };
+        self.joiner.absorb(decoder.decode(batch), half.seen_ms);
+        (self.joiner.len() == before + 1).then_some(())
+    }
+
+    /// Open halves as of the last manifest.
+    pub fn committed(&self) -> u64 {
+        self.committed
+    }
+
+    /// What the next manifest says of the halves that wait now.
+    pub fn to_commit(&mut self, keys: &Keys) -> (Vec<OpenHalf>, u64) {
+        let open = self.joiner.open();
+        self.staged = open.len() as u64;
+        let known = |h: &join::OpenHalf| OpenHalf {
+            path: seal_path(keys, &self.paths[h.file as usize]),
+            offset: h.offset,
+            bytes: u64::from(h.len),
+            line: h.line,
+            seen_ms: h.arrived_ms,
+        };
+        (open.iter().map(known).collect(), self.staged)
+    }
+
+    pub fn took_effect(&mut self) {
+        self.committed = self.staged;
+        self.lost = 0;
+    }
+}
+
+/// A path under the site's file key, hex: a file's name may say more than it should.
+fn seal_path(keys: &Keys, path: &Path) -> String {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut nonce = [0u8; 12];
+    rand::rng().fill_bytes(&mut nonce);
+    let sealed = cipher(keys).encrypt(&Nonce::from(nonce), absolute.as_os_str().as_encoded_bytes()).unwrap_or_default();
+    nonce.iter().chain(&sealed).map(|b| format!("{b:02x}")).collect()
+}
+
+fn open_path(keys: &Keys, sealed: &str) -> Option<PathBuf> {
+    use std::os::unix::ffi::OsStringExt;
+    let bytes: Option<Vec<u8>> =
+        (0..sealed.len() / 2).map(|i| u8::from_str_radix(sealed.get(2 * i..2 * i + 2)?, 16).ok()).collect();
+    let bytes = bytes?;
+    let (nonce, body) = bytes.split_at_checked(12)?;
+    let plain = cipher(keys).decrypt(&Nonce::from(<[u8; 12]>::try_from(nonce).ok()?), body).ok()?;
+    Some(PathBuf::from(std::ffi::OsString::from_vec(plain)))
+}
+
+fn cipher(keys: &Keys) -> Aes256Gcm {
+    let key = crate::pseudonymise::hmac::keyed_bytes(&keys.ring.file_key, b"cdrveil/v1/open-half-path");
+    Aes256Gcm::new_from_slice(&key).expect("32 bytes")
+}

@@ -1,0 +1,124 @@
+//! The workers: a bounded queue in, a queue out, no lock on the way.
+
+use super::block::{Done, Formats, Job, WorkerState, process};
+use super::{Feed, PipelineError};
+use crate::sink::SinkError;
+use crate::sink::identities::SealedBefore;
+use crate::tally::Partial;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use std::sync::{Arc, Barrier};
+use std::thread::JoinHandle;
+
+enum Order {
+    Process(Box<Job>),
+    /// Hand over what was tallied since the last time.
+    Flush,
+}
+
+enum Answer {
+    Done(Result<Box<Done>, SinkError>),
+    Tallied(Box<Partial>),
+}
+
+/// Threads that turn blocks into encoded row groups.
+pub struct Pool {
+    orders: Option<Sender<Order>>,
+    answers: Receiver<Answer>,
+    threads: Vec<JoinHandle<()>>,
+    /// Blocks handed in and not yet taken out.
+    pending: usize,
+}
+
+impl Pool {
+    pub fn new(workers: usize, feed: &Arc<Feed>, formats: &Arc<Formats>) -> Pool {
+        let workers = workers.max(1);
+        let (orders, incoming) = bounded::<Order>(workers);
+        // Never full: at most `workers` waiting, `workers` in hand, and one flush each.
+        let (outgoing, answers) = bounded::<Answer>(4 * workers);
+        let barrier = Arc::new(Barrier::new(workers));
+        let threads = (0..workers)
+            .map(|_| {
+                let (incoming, outgoing) = (incoming.clone(), outgoing.clone());
+                let (feed, formats, barrier) = (Arc::clone(feed), Arc::clone(formats), Arc::clone(&barrier));
+                std::thread::spawn(move || work(&incoming, &outgoing, &feed, &formats, &barrier))
+            })
+            .collect();
+        Pool { orders: Some(orders), answers, threads, pending: 0 }
+    }
+
+    /// Hands in a block, first taking out what must be taken to make room.
+    pub fn submit(&mut self, job: Job, taken: &mut Vec<Done>) -> Result<(), PipelineError> {
+        while self.pending >= 2 * self.threads.len() {
+            taken.push(self.take()?);
+        }
+        self.pending += 1;
+        self.send(Order::Process(Box::new(job)))
+    }
+
+    /// Takes out every block that is still under way.
+    pub fn drain(&mut self, taken: &mut Vec<Done>) -> Result<(), PipelineError> {
+        while self.pending > 0 {
+            taken.push(self.take()?);
+        }
+        Ok(())
+    }
+
+    /// What all workers tallied since the last flush. Only with no block under way.
+    pub fn flush(&mut self) -> Result<Partial, PipelineError> {
+        debug_assert_eq!(self.pending, 0);
+        for _ in 0..self.threads.len() {
+            self.send(Order::Flush)?;
+        }
+        let mut whole: Option<Partial> = None;
+        for _ in 0..self.threads.len() {
+            match self.answers.recv() {
+                Ok(Answer::Tallied(partial)) => match &mut whole {
+                    Some(sum) => sum.merge(*partial),
+                    None => whole = Some(*partial),
+                },
+                _ => return Err(PipelineError::Worker),
+            }
+        }
+        whole.ok_or(PipelineError::Worker)
+    }
+
+    fn take(&mut self) -> Result<Done, PipelineError> {
+        let answer = self.answers.recv().map_err(|_| PipelineError::Worker)?;
+        self.pending -= 1;
+        match answer {
+            Answer::Done(done) => Ok(*done?),
+            Answer::Tallied(_) => Err(PipelineError::Worker),
+        }
+    }
+
+    fn send(&self, order: Order) -> Result<(), PipelineError> {
+        self.orders.as_ref().and_then(|o| o.send(order).ok()).ok_or(PipelineError::Worker)
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.orders = None;
+        while self.answers.recv().is_ok() {}
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn work(incoming: &Receiver<Order>, outgoing: &Sender<Answer>, feed: &Feed, formats: &Formats, barrier: &Barrier) {
+    let mut state = WorkerState { sealed_before: SealedBefore::new(), partial: Partial::new(&feed.cube), generation: 0 };
+    while let Ok(order) = incoming.recv() {
+        let answer = match order {
+            Order::Process(job) => Answer::Done(process(*job, feed, formats, &mut state).map(Box::new)),
+            Order::Flush => {
+                // Each worker takes one flush: nobody asks again before all have one.
+                barrier.wait();
+                Answer::Tallied(Box::new(std::mem::replace(&mut state.partial, Partial::new(&feed.cube))))
+            }
+        };
+        if outgoing.send(answer).is_err() {
+            return;
+        }
+    }
+}

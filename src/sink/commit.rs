@@ -1,0 +1,116 @@
+//! The commit: manifest first, tables after (architecture 4). `Committed` is the only thing that
+//! moves a source's position.
+
+use super::SinkError;
+use super::stage::table_folder;
+use crate::failpoint;
+use crate::lake::LakeError;
+use crate::lake::batches::{BatchLog, Manifest, Put, TABLES};
+use crate::lake::contract::Contract;
+use crate::lake::delta::Table;
+use std::collections::HashSet;
+use std::path::Path;
+
+/// Proof that a batch is in the log; only `Committer` makes one.
+#[must_use]
+pub struct Committed {
+    pub number: u64,
+    _made_here: (),
+}
+
+/// What became of a batch.
+pub enum Outcome {
+    Committed(Committed),
+    /// Somebody else put a manifest first; it is finished, and the caller looks again.
+    Overtaken(Box<Manifest>),
+}
+
+/// One feed partition's way into the tables.
+pub struct Committer {
+    log: BatchLog,
+    tables: Vec<(&'static str, Table)>,
+    last: u64,
+}
+
+impl Committer {
+    /// Opens the five tables (made empty if they are not there), finishes what the last manifest
+    /// began, and returns every manifest of this partition.
+    pub async fn open(
+        site: &Path,
+        feed: &str,
+        partition: &str,
+        contracts: &[Contract],
+    ) -> Result<(Committer, Vec<Manifest>), SinkError> {
+        let log = BatchLog::new(&site.join("lake"), feed, partition);
+        let mut tables = Vec::new();
+        for name in TABLES {
+            let contract = contracts.iter().find(|c| c.name == name).expect("a contract for every table");
+            tables.push((name, Table::open_or_create(&table_folder(site, name), contract).await?));
+        }
+        let manifests = log.read_from(1)?;
+        let mut committer = Committer { log, tables, last: 0 };
+        if let Some(newest) = manifests.last() {
+            failpoint::reached("recover.before");
+            committer.finish(newest).await?;
+            failpoint::reached("recover.done");
+        }
+        Ok((committer, manifests))
+    }
+
+    /// The number the next manifest takes.
+    pub fn next(&self) -> u64 {
+        self.last + 1
+    }
+
+    /// Puts `manifest` at `next()` and brings the tables after it.
+    pub async fn commit(&mut self, manifest: &mut Manifest) -> Result<Outcome, SinkError> {
+        if !manifest.counts.balances() {
+            return Err(SinkError::Unbalanced);
+        }
+        manifest.number = self.next();
+        failpoint::reached("manifest.before");
+        match self.log.put(manifest)? {
+            Put::Taken(other) => {
+                self.finish(&other).await?;
+                Ok(Outcome::Overtaken(other))
+            }
+            Put::Done => {
+                failpoint::reached("manifest.put");
+                self.finish(manifest).await?;
+                Ok(Outcome::Committed(Committed { number: manifest.number, _made_here: () }))
+            }
+        }
+    }
+
+    /// Brings every table up to `manifest`, whoever wrote it, with the very files it names.
+    async fn finish(&mut self, manifest: &Manifest) -> Result<(), SinkError> {
+        let app = self.log.app();
+        let number = i64::try_from(manifest.number).unwrap_or(i64::MAX);
+        let none = Vec::new();
+        for (name, table) in &mut self.tables {
+            let adds = manifest.adds.get(*name).unwrap_or(&none);
+            match table.append(&app, number, adds).await {
+                // The tables may trail by more than one when the log was read while its owner
+                // was at work: take the manifests between in turn.
+                Err(LakeError::Gap { found, .. }) if found < number - 1 => {
+                    for n in found + 1..=number {
+                        let m = self.log.read(n as u64)?;
+                        table.append(&app, n, m.adds.get(*name).unwrap_or(&none)).await?;
+                    }
+                }
+                other => {
+                    other?;
+                }
+            }
+            failpoint::reached(&format!("commit.{name}"));
+        }
+        self.last = self.last.max(manifest.number);
+        failpoint::reached("commit.done");
+        Ok(())
+    }
+}
+
+/// The digests of every file that a partition has finished.
+pub fn ledger(manifests: &[Manifest]) -> HashSet<String> {
+    manifests.iter().flat_map(|m| m.sources.iter().filter_map(|s| s.file.clone())).collect()
+}

@@ -1,0 +1,59 @@
+//! Refused records: raw bytes sealed, beside them only position and reason.
+
+use super::SinkError;
+use super::encode::{Group, TableFormat, constant, symbols};
+use super::evidence::SealedRows;
+use crate::keys::SealingKey;
+use crate::record::reject::Reason;
+use crate::record::time::Day;
+use crate::seal::{BlockSealer, MAX_BLOCK_ROWS, SealKind};
+use arrow::array::{ArrayRef, Int32Array, Int64Array};
+use std::sync::Arc;
+
+/// One refused record with its bytes. No `Debug`.
+pub struct Refused<'a> {
+    pub source: i32,
+    /// 1-based.
+    pub line: i64,
+    pub offset: i64,
+    pub reason: Reason,
+    pub column: i32,
+    pub bytes: &'a [u8],
+}
+
+/// Seals and encodes refused records under the key of the day they arrived on.
+pub fn groups(
+    format: &TableFormat,
+    key: &SealingKey,
+    arrival: Day,
+    (feed, batch): (&str, &str),
+    refused: &[Refused<'_>],
+) -> Result<Vec<Group>, SinkError> {
+    refused.chunks(MAX_BLOCK_ROWS).map(|chunk| group(format, key, arrival, (feed, batch), chunk)).collect()
+}
+
+fn group(
+    format: &TableFormat,
+    key: &SealingKey,
+    arrival: Day,
+    (feed, batch): (&str, &str),
+    refused: &[Refused<'_>],
+) -> Result<Group, SinkError> {
+    let mut sealer = BlockSealer::new(SealKind::Quarantine, arrival.0, &arrival, key)?;
+    let mut sealed = SealedRows::with_capacity(refused.len(), 256);
+    for r in refused {
+        sealed.push(&mut sealer, r.bytes)?;
+    }
+    let reasons = Reason::ALL.iter().map(|r| r.code().to_owned()).collect();
+    let mut arrays: Vec<ArrayRef> = vec![
+        constant(feed, refused.len()),
+        constant(batch, refused.len()),
+        Arc::new(Int32Array::from_iter_values(refused.iter().map(|r| r.source))),
+        Arc::new(Int64Array::from_iter_values(refused.iter().map(|r| r.line))),
+        Arc::new(Int64Array::from_iter_values(refused.iter().map(|r| r.offset))),
+        symbols(refused.iter().map(|r| Some(r.reason as u16)), reasons),
+        Arc::new(Int32Array::from_iter_values(refused.iter().map(|r| r.column))),
+    ];
+    arrays.extend(sealed.finish(&sealer));
+    format.encode(arrival.to_string(), &arrays)
+}

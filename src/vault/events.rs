@@ -1,0 +1,38 @@
+//! `vault/events.jsonl`: one line per change of a key. Never a key, only what commits to it.
+
+use serde::Serialize;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+#[derive(Serialize)]
+pub struct Event<'a> {
+    /// RFC 3339, UTC.
+    pub time: String,
+    pub event: &'a str,
+    pub epoch: String,
+    pub generation: u32,
+    /// `EpochKey::commitment` of the key that now stands.
+    pub commitment: String,
+    /// The same of the key that it replaced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replaced: Option<String>,
+}
+
+/// Appends and syncs.
+pub fn append(vault: &Path, events: &[Event<'_>]) -> std::io::Result<()> {
+    let mut text = Vec::new();
+    for event in events {
+        serde_json::to_writer(&mut text, event)?;
+        text.push(b'\n');
+    }
+    let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(vault.join("events.jsonl"))?;
+    file.write_all(&text)?;
+    file.sync_all()
+}
+
+/// Milliseconds since 1970 as RFC 3339 in UTC.
+pub fn timestamp(ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(ms).map_or_else(|_| format!("{ms} ms"), |t| t.to_string())
+}
