@@ -16,7 +16,7 @@ use crate::tally::contract;
 use crate::tally::cube::Cube;
 use crate::tally::windows::{FeedMark, Watermark, closes_at_ms, watermark};
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 /// Where the steward works and by which rules.
@@ -138,11 +138,18 @@ async fn release_day(
 ) -> Result<(), StewardError> {
     let number = table.mark(APP).await?.unwrap_or(0) + 1;
     let history = History::read(table, day)?;
+    let mut digests: Vec<_> = tally_files.iter().map(|f| digest(&f.path)).collect();
+    if digests.iter().all(|d| history.settled.contains(d)) {
+        return Ok(());
+    }
+    digests.sort_unstable();
+    let mut settled = true;
     let windows = read_day(steward, tally_files, &history)?;
     let mut frozen: [Vec<Frozen>; 2] = Default::default();
     let mut released = Vec::new();
     for (hour, window) in &windows {
         if let Some(why) = still_open(*hour, steward.cube.release_after_hours, watermark) {
+            settled = false;
             report.open.push(OpenWindow { hour: *hour, cells: window.cells.len() as u64, why });
             continue;
         }
@@ -164,12 +171,13 @@ async fn release_day(
             }
         }
     }
-    if released.is_empty() {
+    if released.is_empty() && !settled {
         return Ok(());
     }
-    let mut files = Vec::new();
-    for (audience, windows) in Audience::ALL.into_iter().zip(&frozen) {
-        files.push(write(table.dir(), audience, day, windows)?);
+    let settled = settled.then_some((day, &digests[..]));
+    let mut files = vec![write(table.dir(), Audience::Internal, day, &frozen[0], settled)?];
+    if !frozen[1].is_empty() {
+        files.push(write(table.dir(), Audience::External, day, &frozen[1], None)?);
     }
     if table.append(APP, number, &files).await? == Appended::AlreadyThere {
         return Err(StewardError::Another { cube: steward.cube.name.clone() });
@@ -195,14 +203,20 @@ fn summary(hour: i32, vintage: u32, judged: &Judged) -> ReleasedWindow {
     ReleasedWindow { hour, vintage, cells, withheld: judged.withheld.clone() }
 }
 
-fn write(dir: &Path, audience: Audience, day: Day, windows: &[Frozen]) -> Result<AddFile, LakeError> {
+fn write(
+    dir: &Path,
+    audience: Audience,
+    day: Day,
+    windows: &[Frozen],
+    settled: Option<(Day, &[u64])>,
+) -> Result<AddFile, LakeError> {
     let partition = BTreeMap::from([
         ("audience".to_owned(), audience.name().to_owned()),
         ("event_day".to_owned(), day.to_string()),
     ]);
     let folder = parquet::partition_folder(&partition, &["audience", "event_day"]);
     let relative = format!("{folder}{}.parquet", durable::random_name());
-    parquet::write_file(dir, &relative, partition, table::contract().arrow(), &[table::batch(windows)])
+    parquet::write_file(dir, &relative, partition, table::contract().arrow(), &[table::batch(windows, settled)])
 }
 
 /// Tally files by event day, oldest first.
@@ -263,6 +277,8 @@ struct History {
     /// By hour: the latest vintage, and by tally file the vintage that took it in.
     windows: HashMap<i32, (u32, HashMap<u64, u32>)>,
     cells: HashMap<(Audience, Key), Published>,
+    /// Tally files on which nothing is left to decide.
+    settled: HashSet<u64>,
 }
 
 impl History {
@@ -272,8 +288,10 @@ impl History {
         for file in table.files()?.iter().filter(|f| wanted(f, "event_day") == day) {
             let name = wanted(file, "audience");
             for audience in Audience::ALL.into_iter().filter(|a| Some(a.name()) == name.as_deref()) {
-                let windows = table::windows(&parquet::read_file(&file.path)?, audience)
-                    .map_err(|source| StewardError::Release { path: file.path.clone(), source })?;
+                let wrong = |source| StewardError::Release { path: file.path.clone(), source };
+                let batches = parquet::read_file(&file.path)?;
+                history.settled.extend(table::settled(&batches).map_err(wrong)?);
+                let windows = table::windows(&batches, audience).map_err(wrong)?;
                 windows.iter().for_each(|w| history.take(w));
             }
         }

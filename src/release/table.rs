@@ -10,6 +10,7 @@ use crate::lake::contract::{Column, ColumnKind, Contract, column};
 use crate::record::clear::{Direction, Service};
 use crate::record::identifier::Country;
 use crate::record::plmn::Plmn;
+use crate::record::time::Day;
 use crate::tally::cell::{Key, Sum};
 use crate::tally::contract::{country_of, country_text, currency_text, network_of};
 use arrow::array::{
@@ -70,9 +71,10 @@ pub fn contract() -> Contract {
     }
 }
 
-/// Windows of one audience as a batch.
-pub fn batch(windows: &[Frozen]) -> RecordBatch {
-    let mut rows = Vec::new();
+/// Windows of one audience as a batch. `settled`: a day, and digests of all its tally files, where
+/// every window that they speak of has been decided.
+pub fn batch(windows: &[Frozen], settled: Option<(Day, &[u64])>) -> RecordBatch {
+    let mut rows: Vec<Row> = settled.iter().map(|(day, files)| Row::of_day(*day, files)).collect();
     for frozen in windows {
         rows.push(Row::of_window(frozen));
         rows.extend(frozen.window.cells.iter().map(|c| Row::of_cell(&frozen.window, c)));
@@ -104,11 +106,24 @@ pub fn windows(batches: &[RecordBatch], audience: Audience) -> Result<Vec<Frozen
                     let window = found.last_mut().filter(|w| (w.0.hour, w.0.vintage) == (hour, vintage));
                     window.ok_or(TableError { column: "row", row })?.0.cells.push(cell);
                 }
+                Some("day") => {}
                 _ => return Err(TableError { column: "row", row }),
             }
         }
     }
     Ok(found.into_iter().map(|(w, inputs)| Frozen { window: Released::new(w), inputs }).collect())
+}
+
+/// Digests of the tally files on which nothing is left to decide.
+pub fn settled(batches: &[RecordBatch]) -> Result<Vec<u64>, TableError> {
+    let mut files = Vec::new();
+    for batch in batches {
+        let columns = Columns::of(batch)?;
+        for row in (0..batch.num_rows()).filter(|row| columns.text(0, *row) == Some("day")) {
+            files.extend(columns.inputs(row)?);
+        }
+    }
+    Ok(files)
 }
 
 #[derive(Default)]
@@ -121,6 +136,13 @@ struct Row {
 }
 
 impl Row {
+    fn of_day(day: Day, files: &[u64]) -> Row {
+        let inputs = files.iter().flat_map(|d| d.to_be_bytes()).collect();
+        let mut row = Row { hour: i64::from(day.0) * 24 * US_PER_HOUR, inputs: Some(inputs), ..Row::default() };
+        row.text[0] = Some("day".to_owned());
+        row
+    }
+
     fn of_window(frozen: &Frozen) -> Row {
         let window = &frozen.window;
         let mut row =
@@ -246,4 +268,99 @@ impl<'a> Columns<'a> {
 
 fn named<T: Copy, const N: usize>(all: [T; N], name: fn(T) -> &'static str, text: Option<&str>) -> Option<T> {
     all.into_iter().find(|t| Some(name(*t)) == text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn cells() -> impl Strategy<Value = Vec<CellValues>> {
+        let dimensions = (0usize..3, 0usize..4, 0usize..4, 0usize..4, 0u32..3, any::<bool>());
+        let value = || 0i64..1_000_000_000;
+        let sums = [proptest::option::of(value()), proptest::option::of(value()), proptest::option::of(value())];
+        let cell = (dimensions, value(), value(), sums, value(), proptest::option::of(value()), 0usize..8);
+        let cell = cell.prop_map(|(d, records, answered, sums, a_parties, b_parties, withheld)| {
+            let country = |n: usize| [Country::NONE, Country::OTHER, Country(*b"BE"), Country(*b"NL")][n];
+            CellValues {
+                key: Key {
+                    hour: 500_000,
+                    service: Service::ALL[d.0],
+                    direction: Direction::ALL[d.1],
+                    a_country: country(d.2),
+                    b_country: country(d.3),
+                    network: [Plmn::NONE, Plmn(2_060_012), Plmn(3_104_103)][d.4 as usize],
+                    currency: if d.5 { *b"EUR" } else { [0; 3] },
+                },
+                records,
+                answered,
+                sums,
+                a_parties,
+                b_parties,
+                withheld: Sum::ALL.into_iter().filter(|s| withheld >> (*s as usize) & 1 == 1).collect(),
+            }
+        });
+        proptest::collection::vec(cell, 0..6)
+    }
+
+    proptest! {
+        #[test]
+        fn windows_read_back_as_written(
+            list in proptest::collection::vec((1u32..9, cells(), proptest::collection::vec(any::<u64>(), 0..5), 0i64..50), 0..4),
+            external in any::<bool>(),
+        ) {
+            let audience = Audience::ALL[usize::from(external)];
+            let frozen: Vec<Frozen> = list.into_iter().map(|(vintage, cells, inputs, few)| {
+                let withheld = Withheld::ALL.into_iter().map(|w| (w, few)).filter(|w| w.1 != 0).collect();
+                let window = WindowValues { audience, hour: 500_000, vintage, cells, withheld };
+                Frozen { window: Released::new(window), inputs: if external { vec![] } else { inputs } }
+            }).collect();
+            let files = [external.into(), 7];
+            let batch = batch(&frozen, Some((Day(3), &files)));
+            let back = windows(std::slice::from_ref(&batch), audience).unwrap();
+            prop_assert_eq!(settled(&[batch]).unwrap(), files);
+            prop_assert_eq!(back.len(), frozen.len());
+            for (b, f) in back.iter().zip(&frozen) {
+                prop_assert_eq!(&b.window, &f.window);
+                prop_assert_eq!(&b.inputs, &f.inputs);
+            }
+        }
+    }
+
+    #[test]
+    fn cells_without_their_window_are_refused() {
+        let cell = CellValues {
+            key: Key {
+                hour: 5,
+                service: Service::Voice,
+                direction: Direction::Transit,
+                a_country: Country::NONE,
+                b_country: Country::NONE,
+                network: Plmn::NONE,
+                currency: [0; 3],
+            },
+            records: 20,
+            answered: 20,
+            sums: [None; 3],
+            a_parties: 20,
+            b_parties: Some(20),
+            withheld: vec![],
+        };
+        let audience = Audience::Internal;
+        let window = WindowValues { audience, hour: 5, vintage: 1, cells: vec![cell], withheld: BTreeMap::new() };
+        let whole = batch(&[Frozen { window: Released::new(window), inputs: vec![1] }], None);
+        assert_eq!(windows(&[whole.slice(1, 1)], audience).err(), Some(TableError { column: "row", row: 0 }));
+        let lacking = whole.project(&(1..whole.num_columns()).collect::<Vec<_>>()).unwrap();
+        assert_eq!(windows(&[lacking], audience).err(), Some(TableError { column: "hour", row: 0 }));
+    }
+
+    #[test]
+    fn the_document_names_every_column() {
+        let document = include_str!("../../schemas/lake/release.md");
+        for column in contract().columns {
+            let null = if column.nullable { "yes" } else { "no" };
+            let row = format!("| `{}` | {} | {null} |", column.name, format!("{:?}", column.kind).to_lowercase());
+            assert!(document.contains(&row), "{row}");
+        }
+    }
 }

@@ -1,1 +1,306 @@
+use super::*;
+use crate::clock::MockClock;
+use crate::lake::batches::{BatchLog, Counts, FORMAT, Manifest};
+use crate::lake::contract::{ColumnKind, Contract, column};
+use crate::publish::store_path;
+use crate::query::{Answer, Limits, Value, ask};
+use crate::record::clear::{ABSENT_U32, ABSENT_U64, Answered, Clear, Direction, Service};
+use crate::record::identifier::Country;
+use crate::record::plmn::Plmn;
+use crate::record::veiled::Veils;
+use crate::tally::{self, Partial};
+use std::ops::Range;
+use std::time::Duration;
 
+const HOUR_MS: i64 = 3_600_000;
+/// 2026-11-20T00:00:00Z
+const DAY: Day = Day(20_777);
+
+fn tally_contract() -> Contract {
+    let kind = |k: &str| match k {
+        "string" => ColumnKind::String,
+        "integer" => ColumnKind::Integer,
+        "long" => ColumnKind::Long,
+        "timestamp" => ColumnKind::Timestamp,
+        _ => ColumnKind::Binary,
+    };
+    Contract {
+        name: "tally",
+        columns: tally::delta_columns().iter().map(|(n, k, null)| column(n, kind(k), *null)).collect(),
+        partition: vec![column("event_day", ColumnKind::Date, false)],
+    }
+}
+
+/// A lake that batches are put into, as ingest does.
+struct Site {
+    _folder: tempfile::TempDir,
+    steward: Steward,
+    clock: MockClock,
+    number: u64,
+}
+
+impl Site {
+    fn new() -> Site {
+        let folder = tempfile::tempdir().unwrap();
+        let mut cube = Cube::traffic_hourly();
+        cube.release_after_hours = 2;
+        let steward = Steward {
+            lake: folder.path().join("lake"),
+            store: folder.path().join("release.sqlite"),
+            cube,
+            rules: Rules::new(20),
+            idle_after_hours: 24,
+        };
+        Site { _folder: folder, steward, clock: MockClock::at_ms(DAY.start_ms() + 30 * HOUR_MS), number: 0 }
+    }
+
+    /// One batch: calls of 60 s in hours of `DAY`, one per party, each to one of as many others.
+    async fn deliver(&mut self, calls: &[(i64, Range<u64>)], finished: bool) {
+        self.number += 1;
+        let watermark_ms = calls.iter().map(|c| DAY.start_ms() + c.0 * HOUR_MS).max();
+        self.manifest(watermark_ms, finished);
+        self.tally(calls).await;
+    }
+
+    fn manifest(&self, watermark_ms: Option<i64>, finished: bool) {
+        let manifest = Manifest {
+            format: FORMAT,
+            feed: "f".into(),
+            partition: "0".into(),
+            number: self.number,
+            batch: format!("{:032x}", self.number),
+            committed_ms: self.clock.now_ms(),
+            program: String::new(),
+            mapping: String::new(),
+            mapping_version: 1,
+            mapping_digest: String::new(),
+            profile_version: 1,
+            profile_digest: String::new(),
+            sources: vec![],
+            counts: Counts::default(),
+            epochs: vec![],
+            watermark_ms,
+            finished,
+            last_sequence: None,
+            adds: BTreeMap::new(),
+            open: vec![],
+            append: None,
+        };
+        BatchLog::new(&self.steward.lake, "f", "0").put(&manifest).unwrap();
+    }
+
+    async fn tally(&self, calls: &[(i64, Range<u64>)]) {
+        let dir = self.steward.lake.join("tally");
+        let mut table = Table::open_or_create(&dir, &tally_contract()).await.unwrap();
+        let mut partial = Partial::new(&self.steward.cube);
+        let (clear, veils) = block(calls);
+        partial.add(&clear, &veils);
+        let files = partial.into_batches().into_iter().map(|(day, batch)| {
+            let partition = BTreeMap::from([("event_day".to_owned(), day.to_string())]);
+            let relative = format!("event_day={day}/{}.parquet", durable::random_name());
+            parquet::write_file(&dir, &relative, partition, tally::schema(), &[batch]).unwrap()
+        });
+        let files: Vec<_> = files.collect();
+        table.append("f/0", self.number as i64, &files).await.unwrap();
+    }
+
+    async fn pass(&self) -> Report {
+        pass(&self.steward, &self.clock).await.unwrap()
+    }
+
+    async fn ask(&self, audience: Audience, sql: &str) -> Answer {
+        let limits = Limits { rows: 10_000, time: Duration::from_secs(60) };
+        ask(&store_path(&self.steward.store, audience), sql, limits).await.unwrap()
+    }
+
+    async fn number(&self, audience: Audience, sql: &str) -> i64 {
+        match self.ask(audience, sql).await.rows[0][0] {
+            Value::Integer(n) => n,
+            _ => 0,
+        }
+    }
+}
+
+fn block(calls: &[(i64, Range<u64>)]) -> (Clear, Veils) {
+    let (mut clear, mut veils) = (Clear::default(), Veils::default());
+    for (hour, parties) in calls {
+        for p in parties.clone() {
+            clear.start_ms.push(DAY.start_ms() + hour * HOUR_MS + 5);
+            clear.service.push(Service::Voice);
+            clear.direction.push(Direction::Originating);
+            clear.a_country.push(Country(*b"BE"));
+            clear.b_country.push(Country::OTHER);
+            clear.network.push(Plmn::new(206, 1, 2).unwrap());
+            clear.home_network.push(Plmn::NONE);
+            clear.currency.push(*b"EUR");
+            clear.duration_s.push(if p % 7 == 6 { ABSENT_U32 } else { 60 });
+            clear.bytes_up.push(ABSENT_U64);
+            clear.bytes_down.push(ABSENT_U64);
+            clear.charge_micro.push(100_000);
+            clear.answered.push(Answered::Yes);
+            clear.sensitive.push(false);
+            veils.a_token.push((p + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            veils.b_token.push((p + 1).wrapping_mul(0xd6e8_feb8_6659_fd93));
+        }
+    }
+    (clear, veils)
+}
+
+const RECORDS: &str = "SELECT sum(records) FROM traffic_hourly";
+
+#[tokio::test]
+async fn windows_wait_for_the_watermark_and_are_released_once() {
+    let mut site = Site::new();
+    assert!(site.pass().await.released.is_empty(), "nothing there yet");
+    site.deliver(&[(8, 0..60), (9, 0..30), (10, 0..19), (14, 0..40)], false).await;
+    let report = site.pass().await;
+    // watermark 14:00, two hours after the end: windows up to 11:00 are complete
+    let hours: Vec<_> = report.released.iter().map(|w| (w.hour - DAY.0 * 24, w.cells)).collect();
+    assert_eq!(hours, [(8, [1, 1]), (9, [1, 0]), (10, [0, 0])]);
+    assert_eq!(report.released[2].withheld[0].get(&Withheld::FewA), Some(&1));
+    assert_eq!(report.open.len(), 1);
+    assert!(matches!(&report.open[0].why, Open::Waiting { held_by, .. } if held_by == "f/0"));
+    assert_eq!(site.number(Audience::Internal, RECORDS).await, 90);
+    assert_eq!(site.number(Audience::External, RECORDS).await, 60);
+
+    let again = site.pass().await;
+    assert_eq!((again.released.len(), again.published), (0, 0));
+    site.deliver(&[], true).await;
+    assert_eq!(site.pass().await.released.len(), 1, "a finished run counts as its clock");
+    // what is settled is not read again: its files may even be gone
+    let day = site.steward.lake.join(format!("tally/event_day={DAY}"));
+    for file in std::fs::read_dir(day).unwrap() {
+        std::fs::remove_file(file.unwrap().path()).unwrap();
+    }
+    assert_eq!(site.pass().await.released.len(), 0);
+    assert_eq!(site.number(Audience::Internal, RECORDS).await, 130);
+}
+
+#[tokio::test]
+async fn a_batch_that_the_tally_lacks_holds_everything() {
+    let mut site = Site::new();
+    site.deliver(&[(8, 0..60)], true).await;
+    site.number += 1;
+    site.manifest(None, true);
+    let report = site.pass().await;
+    assert_eq!((report.released.len(), &report.open[0].why), (0, &Open::Trailing { feed: "f/0".into() }));
+    site.tally(&[(8, 100..110)]).await;
+    assert_eq!(site.pass().await.released.len(), 1);
+    assert_eq!(site.number(Audience::Internal, RECORDS).await, 70, "with its last batch");
+}
+
+#[tokio::test]
+async fn late_records_make_a_vintage_only_when_they_pass_alone() {
+    let mut site = Site::new();
+    site.deliver(&[(8, 0..60)], true).await;
+    site.pass().await;
+    site.deliver(&[(8, 100..115)], true).await;
+    let report = site.pass().await;
+    assert!(report.released.is_empty());
+    assert_eq!((report.open.len(), report.open[0].cells, &report.open[0].why), (1, 1, &Open::LateAndFew));
+    assert_eq!(site.number(Audience::Internal, RECORDS).await, 60);
+    site.deliver(&[(8, 115..125)], true).await;
+    let report = site.pass().await;
+    assert_eq!((report.released.len(), report.released[0].vintage, report.released[0].cells), (1, 2, [1, 0]));
+    assert_eq!(site.number(Audience::Internal, RECORDS).await, 85);
+    assert_eq!(site.number(Audience::External, RECORDS).await, 60, "25 more are too few outside");
+    let vintages =
+        site.ask(Audience::Internal, "SELECT vintage, records FROM traffic_hourly_vintages ORDER BY 1").await;
+    let pair = |a, b| vec![Value::Integer(a), Value::Integer(b)];
+    assert_eq!(vintages.rows, [pair(1, 60), pair(2, 85)], "nothing is rewritten");
+    site.deliver(&[(8, 200..260)], true).await;
+    assert_eq!(site.pass().await.released[0].cells, [1, 1]);
+    assert_eq!(site.number(Audience::External, RECORDS).await, 145);
+}
+
+/// The store holds what the Delta table says, row for row, and is made anew from it.
+#[tokio::test]
+async fn the_store_is_a_copy_of_the_table() {
+    let mut site = Site::new();
+    site.deliver(&[(8, 0..60), (9, 0..25), (10, 0..7)], true).await;
+    site.pass().await;
+    site.deliver(&[(8, 300..360)], true).await;
+    site.pass().await;
+    let sql = "SELECT * FROM traffic_hourly_vintages ORDER BY hour, vintage";
+    for audience in Audience::ALL {
+        let before = (
+            site.ask(audience, sql).await,
+            site.ask(audience, "SELECT * FROM traffic_hourly_windows ORDER BY 1, 2").await,
+        );
+        let frozen = truth(&site.steward, audience).await;
+        assert_eq!(before.1.rows.len(), frozen.len());
+        let mut cells: Vec<_> = frozen.iter().flat_map(|f| f.window.cells.iter().map(move |c| (f, c))).collect();
+        cells.sort_by_key(|(f, _)| (f.window.hour, f.window.vintage));
+        assert_eq!(before.0.rows.len(), cells.len());
+        for (row, (frozen, cell)) in before.0.rows.iter().zip(cells) {
+            assert_eq!(row[0], Value::Text(publish::store::hour_text(frozen.window.hour)));
+            assert_eq!(row[1], Value::Integer(frozen.window.vintage.into()));
+            assert_eq!(row[5], Value::Text("other-intl".into()));
+            assert_eq!((&row[8], &row[13]), (&Value::Integer(cell.records), &Value::Integer(cell.a_parties)));
+            assert_eq!(row[10], cell.sums[0].map_or(Value::Null, Value::Integer));
+            assert_eq!(row[12], cell.sums[2].map_or(Value::Null, |micro| Value::Real(micro as f64 / 1e6)));
+        }
+        std::fs::remove_file(store_path(&site.steward.store, audience)).unwrap();
+        assert!(site.pass().await.published > 0);
+        let after = (
+            site.ask(audience, sql).await,
+            site.ask(audience, "SELECT * FROM traffic_hourly_windows ORDER BY 1, 2").await,
+        );
+        assert_eq!(before, after);
+    }
+}
+
+async fn truth(steward: &Steward, audience: Audience) -> Vec<Frozen> {
+    let dir = steward.lake.join("release/traffic_hourly");
+    let table = Table::open(&dir).await.unwrap();
+    let mut frozen = Vec::new();
+    for file in table.files().unwrap() {
+        if file.partition["audience"].as_deref() == Some(audience.name()) {
+            frozen.extend(table::windows(&parquet::read_file(&file.path).unwrap(), audience).unwrap());
+        }
+    }
+    frozen
+}
+
+/// Cut off between any two steps: files written but not committed; committed but not published;
+/// published without the mark that says so.
+#[tokio::test]
+async fn a_pass_cut_off_anywhere_comes_out_the_same() {
+    let mut site = Site::new();
+    site.deliver(&[(8, 0..60), (9, 0..25)], true).await;
+    let dir = site.steward.lake.join("release/traffic_hourly");
+    let mut table = Table::open_or_create(&dir, &table::contract()).await.unwrap();
+    // a file that no commit names
+    write(&dir, Audience::Internal, DAY, &[], None).unwrap();
+    // committed, and then nothing: the stores do not exist yet
+    let tally = Table::open(&site.steward.lake.join("tally")).await.unwrap();
+    let done = Watermark::Complete { until_ms: i64::MAX, held_by: String::new() };
+    let mut report = Report::default();
+    let files = tally.files().unwrap();
+    release_day(&site.steward, &mut table, DAY, &files, &done, &mut report).await.unwrap();
+    assert_eq!(report.released.len(), 2);
+    let again = site.pass().await;
+    assert_eq!((again.released.len(), again.published), (0, 4), "published, not released again");
+    assert_eq!(site.number(Audience::Internal, RECORDS).await, 85);
+    // rows there, mark lost: the unique keys keep each row once
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&site.steward.store);
+    let mut connection = sqlx::ConnectOptions::connect(&options).await.unwrap();
+    sqlx::query("DELETE FROM release_files").execute(&mut connection).await.unwrap();
+    sqlx::Connection::close(connection).await.unwrap();
+    site.pass().await;
+    assert_eq!(site.number(Audience::Internal, "SELECT count(*) FROM traffic_hourly_vintages").await, 2);
+    assert_eq!(site.number(Audience::Internal, "SELECT count(*) FROM traffic_hourly_windows").await, 2);
+}
+
+#[tokio::test]
+async fn of_two_stewards_one_releases() {
+    let mut site = Site::new();
+    site.deliver(&[(8, 0..60), (9, 0..25)], true).await;
+    let (a, b) = tokio::join!(pass(&site.steward, &site.clock), pass(&site.steward, &site.clock));
+    let released: usize = [&a, &b].iter().filter_map(|r| r.as_ref().ok()).map(|r| r.released.len()).sum();
+    assert_eq!(released, 2);
+    let other = |r: &Result<Report, StewardError>| r.is_ok() || matches!(r, Err(StewardError::Another { .. }));
+    assert!(other(&a) && other(&b));
+    site.pass().await;
+    assert_eq!(site.number(Audience::Internal, RECORDS).await, 85);
+}

@@ -51,6 +51,16 @@ impl Cube {
         Cube::parse(TRAFFIC_HOURLY).expect("the shipped definition is read by a test")
     }
 
+    /// The definition under a site's own settings (`[release]`): how long a window waits, and to
+    /// what counts of records and subscribers are rounded. `rounding_base` is at least 1.
+    pub fn for_site(mut self, release_after_hours: u32, rounding_base: u64) -> Cube {
+        let base = rounding_base.max(1);
+        self.release_after_hours = release_after_hours;
+        (self.round_to.records, self.round_to.answered) = (base, base);
+        (self.round_to.a_parties, self.round_to.b_parties) = (base, base);
+        self
+    }
+
     /// Reads a definition and refuses what this version cannot count or cannot protect.
     pub fn parse(text: &str) -> Result<Cube, CubeError> {
         let cube: Cube = toml::from_str(text).map_err(|e| CubeError {

@@ -131,7 +131,7 @@ fn later_records_make_a_vintage_only_if_they_pass_by_themselves() {
         } else {
             // what stays open adds up until it passes
             let third = vec![(1, first), (2, calls(late)), (2, calls(700..719))];
-            assert_eq!(site.judge(2, &[(k, third)]).is_some(), true);
+            assert!(site.judge(2, &[(k, third)]).is_some());
         }
     }
 }
