@@ -1,13 +1,13 @@
 //! Whole batches through `normalise`, and the `phonenumber` crate as an oracle (tests only).
 
-use crate::normalise::profile::{AmbiguousTime, NationalForm, Profile, TonCoding};
+use crate::normalise::profile::{NationalForm, Profile, TonCoding};
 use crate::normalise::{Accept, Normaliser};
 use crate::record::clear::{ABSENT_U32, Answered, Clear, Service};
 use crate::record::decoded::{Decoded, Span};
 use crate::record::field::{Codec, DurationUnit, Field, FieldSpec, TimeFormat, TimeZoneChoice};
 use crate::record::identifier::{Kind, Party};
 use crate::record::reject::{Reason, Reject};
-use crate::record::time::{Day, Epoch};
+use crate::record::time::Epoch;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
