@@ -176,11 +176,11 @@ impl Dialling {
     }
 
     fn national_significant(&self, number: &[u8], dialled: &[u8], out: &mut Vec<u8>) -> Reading {
-        if let Some(kind) = self.sensitive(number) {
-            return Ok((kind, self.home.country));
-        }
         if number.len() < self.home.shortest() {
-            return short_of(self.home, dialled, out);
+            return match self.sensitive(number) {
+                Some(kind) => Ok((kind, self.home.country)),
+                None => short_of(self.home, dialled, out),
+            };
         }
         self.with_home_code(number, |whole| self.international(whole, out))
     }

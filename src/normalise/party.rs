@@ -76,6 +76,9 @@ fn other(dialling: &Dialling, text: &[u8], side: Side, form: Form, names: bool, 
     if names || form == Form::Alphanumeric {
         return sender::read(dialling.numbering(), text, out);
     }
+    if text.iter().all(|&b| matches!(CLASS[usize::from(b)], Class::Plus | Class::Separator)) {
+        return Err(Reason::NumberLength);
+    }
     if text[0].is_ascii_digit() || matches!(text[0], b'+' | b'(') {
         return Err(Reason::InvalidNumber);
     }

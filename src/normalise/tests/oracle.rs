@@ -166,9 +166,12 @@ fn time_per_record_with_four_identifiers() {
     let normaliser = Normaliser::new(&Profile::of("BE", "UTC"), &specs).unwrap();
     let epochs = months();
     let accept = Accept { earliest_ms: i64::MIN, latest_ms: i64::MAX, epochs: &epochs };
-    let started = std::time::Instant::now();
-    let (clear, _) = normaliser.normalise(&decoded, &accept);
-    let ns = started.elapsed().as_nanos() / 100_000;
-    eprintln!("normalise: {ns} ns/record");
-    assert_eq!(clear.rows(), 100_000);
+    let mut best = u128::MAX;
+    for _ in 0..5 {
+        let started = std::time::Instant::now();
+        let (clear, _) = normaliser.normalise(&decoded, &accept);
+        best = best.min(started.elapsed().as_nanos() / 100_000);
+        assert_eq!(clear.rows(), 100_000);
+    }
+    eprintln!("normalise: {best} ns/record");
 }
