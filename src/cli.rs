@@ -12,6 +12,8 @@ pub mod error;
 pub mod generate;
 pub mod init;
 pub mod passphrase;
+pub mod query;
+pub mod steward;
 
 use crate::config::environment::Environment;
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -59,6 +61,8 @@ pub struct Cdrveil {
 pub enum Command {
     Init(init::InitArgs),
     Check(check::CheckArgs),
+    Steward(steward::StewardArgs),
+    Query(query::QueryArgs),
     Generate(generate::GenerateArgs),
     Completions(completions::CompletionsArgs),
 }
@@ -95,6 +99,8 @@ pub fn main() -> ExitCode {
         match parsed.command {
             Command::Init(args) => init::run(args, &context),
             Command::Check(args) => check::run(args, &context),
+            Command::Steward(args) => steward::run(args, &context),
+            Command::Query(args) => query::run(args, &context),
             Command::Generate(args) => {
                 generate::run(args).map_err(|e| CliError::failed(format!("cannot write the records: {e}")))
             }

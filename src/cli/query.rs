@@ -1,12 +1,12 @@
 //! `cdrveil query`: one SQL statement over the release store.
 
+use super::context::Context;
+use super::error::CliError;
 use crate::publish::store_path;
 use crate::query::{self, Answer, Limits, QueryError, Value};
 use crate::release::rules::Audience;
 use comfy_table::{CellAlignment, Table, presets};
 use std::fmt::Write as _;
-use std::io::{self, Write};
-use std::path::Path;
 use std::time::Duration;
 
 /// Ask the released aggregates one SQL question
@@ -48,18 +48,14 @@ pub enum Whose {
 const SAMPLE: &str =
     "SELECT hour, service, sum(records) AS records FROM traffic_hourly GROUP BY hour, service ORDER BY hour";
 
-/// Runs the statement and writes rows to stdout. `store` is the internal one, as configured.
-///
-/// Exit codes: 0 done, 1 the store cannot be read, 2 a statement that is refused or wrong.
-pub fn run(args: &QueryArgs, store: &Path, json: bool) -> u8 {
+/// Runs the statement and writes rows to stdout; a statement that is refused or wrong is wrong usage.
+pub fn run(args: QueryArgs, context: &Context) -> Result<(), CliError> {
     let audience = if args.audience == Whose::Internal { Audience::Internal } else { Audience::External };
-    let store = store_path(store, audience);
-    let format = if json { Format::Json } else { args.format };
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(e) => return complain(&e.to_string(), 1),
-    };
-    let text = runtime.block_on(async {
+    let store = store_path(&context.site()?.release.store, audience);
+    let format = if context.json { Format::Json } else { args.format };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| CliError::failed(format!("cannot start: {e}")))?;
+    let answer = runtime.block_on(async {
         match &args.sql {
             None => Ok(listing(&query::shapes(&store).await?, format)),
             Some(sql) => {
@@ -68,20 +64,14 @@ pub fn run(args: &QueryArgs, store: &Path, json: bool) -> u8 {
             }
         }
     });
-    match text {
-        Ok(text) => match io::stdout().lock().write_all(text.as_bytes()) {
-            // a reader that has seen enough (`| head`) is no fault
-            Err(e) if e.kind() != io::ErrorKind::BrokenPipe => complain(&format!("cannot write the answer: {e}"), 1),
-            _ => 0,
-        },
-        Err(e @ QueryError::NoStore(_)) => complain(&e.to_string(), 1),
-        Err(e) => complain(&e.to_string(), 2),
+    match answer {
+        Ok(text) => context.print_lines(&[text.trim_end_matches('\n').to_owned()]),
+        Err(e @ QueryError::NoStore(_)) => {
+            return Err(CliError::failed(e.to_string()).fix("run `cdrveil steward --once`"));
+        }
+        Err(e) => return Err(CliError::usage(e.to_string())),
     }
-}
-
-fn complain(message: &str, code: u8) -> u8 {
-    eprintln!("cdrveil query: {message}");
-    code
+    Ok(())
 }
 
 fn written(answer: &Answer, format: Format) -> String {

@@ -1,15 +1,17 @@
 //! `cdrveil steward`: one pass over what may be released.
 
-use crate::clock::SystemClock;
+use super::context::Context;
+use super::error::CliError;
+use crate::config::Site;
 use crate::publish::store::hour_text;
 use crate::record::time::Day;
-use crate::release::rules::{Audience, Withheld};
+use crate::release::rules::{Audience, Rules, Withheld};
 use crate::steward::{self, Open, OpenWindow, ReleasedWindow, Report, Steward};
+use crate::tally::cube::Cube;
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{self, Write};
 
 /// Release what is complete: judge closed windows, freeze what may be shown, publish it
 #[derive(clap::Args, Debug)]
@@ -19,30 +21,40 @@ pub struct StewardArgs {
     once: bool,
 }
 
-/// Runs one pass and prints what it did. Exit codes: 0 done, 1 failed and safe to repeat, 2 wrong usage.
-pub fn run(args: &StewardArgs, steward: &Steward, json: bool) -> u8 {
+/// Runs one pass and prints what it did.
+pub fn run(args: StewardArgs, context: &Context) -> Result<(), CliError> {
     if !args.once {
-        return complain("say --once: this version makes single passes, run it from a timer", 2);
+        return Err(CliError::usage("this version of the steward makes single passes")
+            .fix("say --once, and run it from a timer"));
     }
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(e) => return complain(&e.to_string(), 1),
-    };
-    match runtime.block_on(steward::pass(steward, &SystemClock)) {
-        Ok(report) => {
-            let text = if json { format!("{}\n", as_json(&report)) } else { as_text(&report, steward) };
-            match io::stdout().lock().write_all(text.as_bytes()) {
-                Err(e) if e.kind() != io::ErrorKind::BrokenPipe => complain(&format!("cannot write: {e}"), 1),
-                _ => 0,
-            }
-        }
-        Err(e) => complain(&e.to_string(), 1),
+    let site = context.site()?;
+    if !site.cubes.traffic_hourly {
+        return Err(CliError::usage("no cube is on").fix("set traffic_hourly = true under [cubes]"));
     }
+    let steward = of_site(&site);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| CliError::failed(format!("cannot start: {e}")))?;
+    let report =
+        runtime.block_on(steward::pass(&steward, &*context.clock)).map_err(|e| CliError::failed(e.to_string()))?;
+    if context.json {
+        context.print_json(&as_json(&report));
+    } else {
+        context.print_lines(&[as_text(&report, &steward).trim_end().to_owned()]);
+    }
+    Ok(())
 }
 
-fn complain(message: &str, code: u8) -> u8 {
-    eprintln!("cdrveil steward: {message}");
-    code
+/// The steward of a configured site.
+pub fn of_site(site: &Site) -> Steward {
+    let release = &site.release;
+    let hours = |h: u64| u32::try_from(h).unwrap_or(u32::MAX);
+    Steward {
+        lake: site.dir.join("lake"),
+        store: release.store.clone(),
+        cube: Cube::traffic_hourly().for_site(hours(release.release_after_hours), release.rounding_base),
+        rules: Rules::new(release.distinct_subscribers),
+        idle_after_hours: hours(release.idle_after_hours),
+    }
 }
 
 /// What the pass did, for people: a line per day and vintage, what was withheld, what is open.
