@@ -4,4 +4,6 @@
 //! Needs what `tests/run` installs (CDRVEIL_TEST_PYTHON, CDRVEIL_TEST_SPARK_JARS). A missing tool is
 //! a failure, never a skip.
 
+mod kills;
 mod site;
+mod twin;
