@@ -55,7 +55,7 @@ def number(text: str):
     else:
         return "short", "32#" + text, "BE"
     code = next(digits[:n] for n in (1, 2, 3) if digits[:n] in COUNTRIES)
-    kind = "service" if digits[len(code):].startswith(SERVICES[code]) else "e164"
+    kind = "service" if digits[len(code):].startswith(SERVICES.get(code, ())) else "e164"
     return kind, "+" + digits, COUNTRIES[code]
 
 
