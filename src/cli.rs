@@ -7,6 +7,7 @@ pub mod args;
 pub mod check;
 pub mod completions;
 pub mod context;
+pub mod demo;
 pub mod epoch;
 pub mod error;
 pub mod generate;
@@ -60,6 +61,7 @@ pub struct Cdrveil {
 
 #[derive(Subcommand)]
 pub enum Command {
+    Demo(demo::DemoArgs),
     Init(init::InitArgs),
     Check(check::CheckArgs),
     Generate(generate::GenerateArgs),
@@ -99,6 +101,7 @@ pub fn main() -> ExitCode {
     start(|parsed: Cdrveil, environment| {
         let context = Context::new(parsed.common.site, parsed.common.json, environment);
         match parsed.command {
+            Command::Demo(args) => demo::run(args, &context),
             Command::Init(args) => init::run(args, &context),
             Command::Check(args) => check::run(args, &context),
             Command::Ingest(args) => ingest::run(args, &context),

@@ -18,19 +18,19 @@ use std::time::Duration;
 pub struct QueryArgs {
     /// One statement: SELECT, WITH, VALUES or EXPLAIN
     #[arg(long, value_name = "STATEMENT")]
-    sql: Option<String>,
+    pub sql: Option<String>,
     /// How rows are written; with --json always JSON
     #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
+    pub format: Format,
     /// Whose release is asked
     #[arg(long, value_enum, default_value_t = Whose::Internal)]
-    audience: Whose,
+    pub audience: Whose,
     /// Stop the statement after this many seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
-    timeout_s: u64,
+    pub timeout_s: u64,
     /// Refuse answers of more rows
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
-    max_rows: usize,
+    pub max_rows: usize,
 }
 
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
