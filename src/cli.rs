@@ -64,10 +64,10 @@ pub enum Command {
     Demo(demo::DemoArgs),
     Init(init::InitArgs),
     Check(check::CheckArgs),
-    Generate(generate::GenerateArgs),
-    Ingest(ingest::IngestArgs),
     Steward(steward::StewardArgs),
     Query(query::QueryArgs),
+    Generate(generate::GenerateArgs),
+    Ingest(ingest::IngestArgs),
     Completions(completions::CompletionsArgs),
 }
 
@@ -105,8 +105,8 @@ pub fn main() -> ExitCode {
             Command::Init(args) => init::run(args, &context),
             Command::Check(args) => check::run(args, &context),
             Command::Ingest(args) => ingest::run(args, &context),
-            Command::Steward(args) => steward::run(&args, &context),
-            Command::Query(args) => query::run(&args, &context),
+            Command::Steward(args) => steward::run(args, &context),
+            Command::Query(args) => query::run(args, &context),
             Command::Generate(args) => {
                 generate::run(args).map_err(|e| CliError::failed(format!("cannot write the records: {e}")))
             }

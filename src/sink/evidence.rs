@@ -1,7 +1,7 @@
 //! Sealed originals of one block, found again by blind index only.
 
 use super::SinkError;
-use super::encode::{Group, TableFormat, constant_bytes, ids};
+use super::encode::{Cells, Group, TableFormat, constant, ids};
 use crate::keys::SealingKey;
 use crate::record::clear::Clear;
 use crate::record::decoded::Decoded;
@@ -10,7 +10,7 @@ use crate::record::packed::pack;
 use crate::record::time::Day;
 use crate::record::veiled::Veils;
 use crate::seal::{BlockSealer, SealKind};
-use arrow::array::{ArrayRef, BinaryArray, Int32Array};
+use arrow::array::{BinaryArray, Int32Array};
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use std::sync::Arc;
 use zeroize::Zeroize;
@@ -49,15 +49,15 @@ pub fn group(
         sealed.push(&mut sealer, &plain)?;
     }
     plain.zeroize();
-    let mut arrays: Vec<ArrayRef> = Party::ALL
+    let mut columns: Vec<Cells> = Party::ALL
         .iter()
         .map(|p| {
             let column = &veils.parties[*p as usize];
             ids(&column.blind, &rows, |r| column.kinds[r].is_hashed())
         })
         .collect();
-    arrays.extend(sealed.finish(&sealer));
-    format.encode(day.to_string(), &arrays)
+    columns.extend(sealed.finish(&sealer));
+    format.encode(day.to_string(), rows.len(), columns)
 }
 
 /// The four sealed columns of a block under construction.
@@ -81,14 +81,14 @@ impl SealedRows {
     }
 
     /// Block, row, header, sealed.
-    pub(super) fn finish(self, sealer: &BlockSealer) -> [ArrayRef; 4] {
+    pub(super) fn finish(self, sealer: &BlockSealer) -> [Cells; 4] {
         let rows = self.numbers.len();
         let offsets = OffsetBuffer::new(ScalarBuffer::from(self.offsets));
         [
-            constant_bytes(&sealer.block(), rows),
-            Arc::new(Int32Array::from(self.numbers)),
-            constant_bytes(sealer.header(), rows),
-            Arc::new(BinaryArray::new(offsets, self.values.into(), None)),
+            constant(sealer.block(), rows),
+            Cells::Array(Arc::new(Int32Array::from(self.numbers))),
+            constant(sealer.header(), rows),
+            Cells::Array(Arc::new(BinaryArray::new(offsets, self.values.into(), None))),
         ]
     }
 }
