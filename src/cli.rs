@@ -3,7 +3,6 @@
 //! Each command is one file with its arguments and `run(args, &Context) -> Result<(), CliError>`.
 //! Results go to stdout, everything else to stderr.
 
-pub mod args;
 pub mod check;
 pub mod completions;
 pub mod context;

@@ -14,10 +14,11 @@ use super::steward;
 use crate::config::Site;
 use crate::generate::country::{self, Country};
 use crate::pipeline::summary::Summary;
+use crate::query::Answer;
 use crate::record::time::Day;
 use crate::steward::Report;
 use clap::Args;
-use look::{Held, LakeRow, Table};
+use look::{Held, LakeRow};
 use place::Place;
 use serde_json::json;
 use std::path::PathBuf;
@@ -79,9 +80,9 @@ struct Demo {
     feeds: Vec<Summary>,
     report: Report,
     /// The busiest cells of the release store.
-    busiest: Table,
+    busiest: Answer,
     /// What the release store says is not shown.
-    withheld: Table,
+    withheld: Answer,
     rows: Vec<LakeRow>,
     vault: Vec<Held>,
     seconds: f64,
@@ -114,8 +115,8 @@ impl Demo {
             "dropped": total.dropped, "dropped_by": total.dropped_by,
             "feeds": self.feeds,
             "steward": steward::as_json(&self.report),
-            "busiest": self.busiest.as_json(),
-            "withheld": self.withheld.as_json(),
+            "busiest": look::objects(&self.busiest),
+            "withheld": look::objects(&self.withheld),
             "lake_rows": self.rows,
             "vault": self.vault,
             "next": self.place.next_commands(self.day).iter().map(|c| c.line.clone()).collect::<Vec<_>>(),

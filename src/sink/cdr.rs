@@ -51,7 +51,9 @@ pub fn group(
         constant(&day.epoch().to_string(), n),
         symbols(rows().map(|r| Some(coarse.service[r] as u16)), names(Service::ALL.map(Service::name))),
         symbols(rows().map(|r| Some(coarse.direction[r] as u16)), names(Direction::ALL.map(Direction::name))),
-        Cells::Array(Arc::new(TimestampMicrosecondArray::from_iter_values(rows().map(|r| coarse.start_us[r])).with_timezone("UTC"))),
+        Cells::Array(Arc::new(
+            TimestampMicrosecondArray::from_iter_values(rows().map(|r| coarse.start_us[r])).with_timezone("UTC"),
+        )),
         Cells::Array(Arc::new(rows().map(|r| coarse.duration[r]).collect::<Int32Array>())),
         Cells::Array(Arc::new(rows().map(|r| coarse.volume[r]).collect::<Int64Array>())),
         Cells::Array(Arc::new(rows().map(|r| coarse.charge[r]).collect::<Int64Array>())),

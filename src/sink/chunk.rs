@@ -58,10 +58,11 @@ pub fn symbols(column: &ColumnDescPtr, keys: &[u16], dictionary: &[impl AsRef<[u
         levels(&valid, &mut page);
     }
     indices(keys, dictionary.len(), &mut page);
-    Pages::new()
-        .dictionary(words, dictionary.len())?
-        .data(page, keys.len(), Encoding::RLE_DICTIONARY)?
-        .finish(column, keys.len(), None)
+    Pages::new().dictionary(words, dictionary.len())?.data(page, keys.len(), Encoding::RLE_DICTIONARY)?.finish(
+        column,
+        keys.len(),
+        None,
+    )
 }
 
 /// Definition levels of a flat nullable column: length, then RLE/bit-packed hybrid of width 1.
@@ -140,11 +141,22 @@ struct Pages {
 
 impl Pages {
     fn new() -> Pages {
-        Pages { out: TrackedWrite::new(Vec::new()), dictionary: None, data: 0, uncompressed: 0, encodings: vec![Encoding::RLE] }
+        Pages {
+            out: TrackedWrite::new(Vec::new()),
+            dictionary: None,
+            data: 0,
+            uncompressed: 0,
+            encodings: vec![Encoding::RLE],
+        }
     }
 
     fn dictionary(mut self, words: Vec<u8>, n: usize) -> Result<Pages> {
-        let page = Page::DictionaryPage { buf: words.into(), num_values: n as u32, encoding: Encoding::PLAIN, is_sorted: false };
+        let page = Page::DictionaryPage {
+            buf: words.into(),
+            num_values: n as u32,
+            encoding: Encoding::PLAIN,
+            is_sorted: false,
+        };
         let offset = self.write(page)?;
         self.dictionary = Some(offset);
         self.encodings.push(Encoding::PLAIN);

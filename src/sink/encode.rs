@@ -123,7 +123,10 @@ pub(super) enum Cells {
 
 /// A column of few texts: one key per row into `words`, `None` for null.
 pub(super) fn symbols(keys: impl Iterator<Item = Option<u16>>, words: Vec<String>) -> Cells {
-    Cells::Symbols(keys.map(|k| k.unwrap_or(chunk::NULL)).collect(), words.into_iter().map(String::into_bytes).collect())
+    Cells::Symbols(
+        keys.map(|k| k.unwrap_or(chunk::NULL)).collect(),
+        words.into_iter().map(String::into_bytes).collect(),
+    )
 }
 
 /// A column that has the same bytes in every row.

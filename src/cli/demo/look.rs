@@ -1,20 +1,21 @@
 //! What each role sees: asked of the store, read from the lake, measured in the vault.
 
 use crate::cli::error::CliError;
-use crate::cli::query::{self, Format, QueryArgs, Whose};
+use crate::cli::query;
 use crate::config::Site;
 use crate::lake::delta::{self, DataFile};
 use crate::lake::{LakeError, parquet};
 use crate::pipeline::summary::Summary;
 use crate::publish::store::hour_text;
+use crate::query::{Answer, Limits, Value};
 use arrow::array::{Array, FixedSizeBinaryArray, TimestampMicrosecondArray};
 use arrow::record_batch::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use serde::Serialize;
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The busiest cells of the day.
 pub(super) const BUSIEST: &str = "\
@@ -28,49 +29,25 @@ SELECT sum(cells) AS shown, sum(withheld_few_a) AS few_callers, sum(withheld_few
        sum(withheld_dominance) AS sums_dominated
 FROM traffic_hourly_windows";
 
-/// An answer of `cdrveil query`.
-pub(super) struct Table {
-    rows: Vec<serde_json::Map<String, Value>>,
-}
-
-impl Table {
-    pub(super) fn head(&self) -> Vec<&str> {
-        self.rows.first().map_or_else(Vec::new, |r| r.keys().map(String::as_str).collect())
-    }
-
-    /// Rows of texts, each with whether it is a number.
-    pub(super) fn rows(&self) -> impl Iterator<Item = Vec<(String, bool)>> {
-        let text = |value: &Value| match value {
-            Value::Null => (String::new(), true),
-            Value::String(text) => (text.clone(), false),
-            Value::Number(n) => (n.as_u64().map_or_else(|| n.to_string(), grouped), true),
-            other => (other.to_string(), false),
-        };
-        self.rows.iter().map(move |row| row.values().map(text).collect())
-    }
-
-    pub(super) fn as_json(&self) -> Value {
-        self.rows.iter().cloned().map(Value::Object).collect::<Vec<_>>().into()
-    }
-}
-
 /// 1234567 → 1,234,567
 pub(super) fn grouped(n: u64) -> String {
     indicatif::HumanCount(n).to_string()
 }
 
-/// Asks the release store as `cdrveil query --json` does.
-pub(super) fn ask(sql: &str, site: &Site) -> Result<Table, CliError> {
-    let args = QueryArgs {
-        sql: Some(sql.to_owned()),
-        format: Format::Json,
-        audience: Whose::Internal,
-        timeout_s: 60,
-        max_rows: 1_000,
+/// Asks the release store as `cdrveil query` does.
+pub(super) fn ask(sql: &str, site: &Site) -> Result<Answer, CliError> {
+    query::ask(&site.release.store, sql, Limits { rows: 1_000, time: Duration::from_secs(60) })
+}
+
+/// Rows of an answer as objects.
+pub(super) fn objects(answer: &Answer) -> Vec<serde_json::Map<String, serde_json::Value>> {
+    let json = |value: &Value| match value {
+        Value::Integer(i) => (*i).into(),
+        Value::Real(r) => (*r).into(),
+        Value::Text(text) => text.clone().into(),
+        Value::Null | Value::Blob(_) => serde_json::Value::Null,
     };
-    let text = query::answer(&args, site, true)?;
-    let rows = serde_json::from_str(&text).map_err(|e| CliError::failed(e.to_string()))?;
-    Ok(Table { rows })
+    answer.rows.iter().map(|row| answer.columns.iter().cloned().zip(row.iter().map(json)).collect()).collect()
 }
 
 /// One row of the lake's `cdr` table, as texts.

@@ -5,6 +5,7 @@ use super::look::{self, grouped};
 use super::place::Place;
 use crate::cli::context::Context;
 use crate::pipeline::summary::Summary;
+use crate::query::{Answer, Value};
 use comfy_table::{Cell, CellAlignment, Table};
 use indicatif::HumanBytes;
 
@@ -148,15 +149,23 @@ fn analyst(demo: &Demo, context: &Context) {
     ]);
 }
 
-fn answer(answer: &look::Table, context: &Context) -> Table {
-    let mut table = context.table(&answer.head());
-    for row in answer.rows() {
-        let cells = row.into_iter().map(|(text, number)| {
-            Cell::new(text).set_alignment(if number { CellAlignment::Right } else { CellAlignment::Left })
-        });
-        table.add_row(cells.collect::<Vec<_>>());
+fn answer(answer: &Answer, context: &Context) -> Table {
+    let head: Vec<&str> = answer.columns.iter().map(String::as_str).collect();
+    let mut table = context.table(&head);
+    for row in &answer.rows {
+        table.add_row(row.iter().map(cell).collect::<Vec<_>>());
     }
     table
+}
+
+fn cell(value: &Value) -> Cell {
+    let number = |text: String| Cell::new(text).set_alignment(CellAlignment::Right);
+    match value {
+        Value::Integer(n) => number(u64::try_from(*n).map_or_else(|_| n.to_string(), grouped)),
+        Value::Real(n) => number(n.to_string()),
+        Value::Text(text) => Cell::new(text),
+        Value::Null | Value::Blob(_) => Cell::new(""),
+    }
 }
 
 fn next(demo: &Demo, context: &Context) {
