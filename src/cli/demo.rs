@@ -57,7 +57,7 @@ fn home(iso: &str) -> Result<&'static Country, String> {
 
 pub fn run(args: DemoArgs, context: &Context) -> Result<(), CliError> {
     let begun = Instant::now();
-    let place = Place::make(args.dir.as_deref(), args.country.iso, context)?;
+    let place = Place::make(args.dir.as_deref(), args.country, context)?;
     let inside = place.context(context);
     if !context.json {
         print::site(&place, context);

@@ -70,7 +70,7 @@ fn reasons(by: &std::collections::BTreeMap<String, u64>) -> String {
 fn lake(demo: &Demo, context: &Context) {
     heading("What the lake holds: pseudonyms and coarse attributes", context);
     let wide = context.table(&[]).width().is_none_or(|columns| columns >= WIDE);
-    let mut table = context.table(&["start", "s", "a_party", "kind", "b_party", "kind", "b"]);
+    let mut table = context.table(&["start", "seconds", "a_party", "kind", "b_party", "kind", "to"]);
     for row in &demo.rows {
         let value = |name: &str| row.0.get(name).cloned().unwrap_or_default();
         let id = |name: &str| if wide { value(name) } else { shortened(&value(name)) };

@@ -20,7 +20,7 @@ fn args(dir: &Path) -> DemoArgs {
 
 fn demo(dir: &Path, context: &Context) -> Demo {
     let args = args(dir);
-    let place = Place::make(args.dir.as_deref(), "BE", context).unwrap();
+    let place = Place::make(args.dir.as_deref(), args.country, context).unwrap();
     let inside = place.context(context);
     Demo::of(&args, place, &inside, Instant::now()).unwrap()
 }
@@ -44,6 +44,7 @@ fn every_role_is_shown_what_is_really_there() {
     assert!(number("veiled") > 4_000 && number("quarantined") > 0 && number("joined") > 0);
 
     assert_eq!(object["steward"]["windows_released"], 24, "every window of the day is past its waiting time");
+    assert!(demo.report.open.is_empty(), "local times are read in the country's zone, so nothing falls on another day");
     assert!(object["busiest"].as_array().unwrap().len() > 1);
     assert!(object["withheld"][0]["few_callers"].as_u64().unwrap() > 0);
 
@@ -74,7 +75,7 @@ fn passphrases_of_the_environment_are_taken_and_not_copied() {
     let context =
         context(&[("CDRVEIL_PASSPHRASE_FILE", &file("one")), ("CDRVEIL_VAULT_PASSPHRASE_FILE", &file("two"))]);
     let site = dir.path().join("site");
-    let place = Place::make(Some(&site), "BE", &context).unwrap();
+    let place = Place::make(Some(&site), country::home("BE").unwrap(), &context).unwrap();
     assert!(!place.passphrases_inside);
     assert!(!site.join("ingest/passphrase.txt").exists() && !site.join("vault/passphrase.txt").exists());
     let mut inside = place.context(&context);
