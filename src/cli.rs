@@ -41,8 +41,12 @@ Exit codes: 0 done, with rejects or without; 1 failed, safe to repeat; 2 wrong u
 
 const CDRVEIL_HELP: &str = "\
 Examples:
+  cdrveil demo                             everything at once, on synthetic calls
   cdrveil init /srv/cdr --country BE       make a site: configuration, keys, inboxes
   cdrveil check --site /srv/cdr            is the configuration right?
+  cdrveil ingest --site /srv/cdr --feed asterisk Master.csv
+  cdrveil steward --site /srv/cdr --once   release what is complete
+  cdrveil query --site /srv/cdr --sql \"SELECT * FROM traffic_hourly LIMIT 10\"
   cdrveil generate --records 1000 | head   synthetic records to try it on
 
 Passphrases: CDRVEIL_PASSPHRASE_FILE names a file that holds the one of ingest/keys.age; without it

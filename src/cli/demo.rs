@@ -79,7 +79,7 @@ struct Demo {
     day: Day,
     feeds: Vec<Summary>,
     report: Report,
-    /// The busiest cells of the release store.
+    /// Cells of the release store.
     busiest: Answer,
     /// What the release store says is not shown.
     withheld: Answer,

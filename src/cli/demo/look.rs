@@ -17,11 +17,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The busiest cells of the day.
+/// The largest cells of the busiest hour.
 pub(super) const BUSIEST: &str = "\
-SELECT hour, service, direction, a_country AS a, b_country AS b, network,
+SELECT hour, service, direction AS dir, a_country AS a, b_country AS b, network,
        records, answered, seconds / 60 AS minutes, a_parties AS callers
-FROM traffic_hourly ORDER BY records DESC LIMIT 8";
+FROM traffic_hourly
+WHERE hour = (SELECT hour FROM traffic_hourly GROUP BY hour ORDER BY sum(records) DESC LIMIT 1)
+ORDER BY records DESC LIMIT 8";
 
 /// What is not shown, over all hours.
 pub(super) const WITHHELD: &str = "\

@@ -91,34 +91,38 @@ impl Place {
     /// Commands that work as they stand, in the shell that ran the demo.
     pub(super) fn next_commands(&self, day: Day) -> Vec<NextCommand> {
         let (cdrveil, vault) = programs();
-        let site = quoted(&self.dir.to_string_lossy());
-        let voice = quoted(&self.dir.join(format!("inbox/generic-voice/{day}.csv")).to_string_lossy());
-        let more = quoted(&self.dir.join("more.csv").to_string_lossy());
-        let pass = format!("{PASSPHRASE_FILE}={}", quoted(&self.ingest_passphrase.to_string_lossy()));
-        let vault_pass = format!("{VAULT_PASSPHRASE_FILE}={}", quoted(&self.vault_passphrase.to_string_lossy()));
+        let word = |path: &Path| quoted(&path.to_string_lossy());
+        let site = format!("--site {}", word(&self.dir));
+        let voice = word(&self.dir.join(format!("inbox/generic-voice/{day}.csv")));
+        let more = word(&self.dir.join("more.csv"));
         let next = |what, line| NextCommand { what, line };
         vec![
             next(
-                "the file is known, whatever its name",
-                format!("{pass} {cdrveil} ingest --site {site} --feed generic-voice {voice}"),
+                "who may ingest, and who may open",
+                format!("export {PASSPHRASE_FILE}={}", word(&self.ingest_passphrase)),
+            ),
+            next("", format!("export {VAULT_PASSPHRASE_FILE}={}", word(&self.vault_passphrase))),
+            next(
+                "what has been loaded is known, under any name",
+                format!("{cdrveil} ingest {site} --feed generic-voice {voice}"),
             ),
             next("more calls of the same day", format!("{cdrveil} generate --start {day} --seed 99 > {more}")),
-            next("", format!("{pass} {cdrveil} ingest --site {site} --feed generic-voice {more}")),
-            next("release what changed, as a new vintage", format!("{cdrveil} steward --site {site} --once")),
-            next("what there is to ask", format!("{cdrveil} query --site {site}")),
+            next("", format!("{cdrveil} ingest {site} --feed generic-voice {more}")),
+            next("release what came later, as a new vintage", format!("{cdrveil} steward {site} --once")),
+            next("what there is to ask, and an answer", format!("{cdrveil} query {site}")),
             next(
-                "ask it",
+                "",
                 format!(
-                    "{cdrveil} query --site {site} --sql \"SELECT service, sum(records) FROM traffic_hourly GROUP BY service\""
+                    "{cdrveil} query {site} --sql \"SELECT service, sum(records) FROM traffic_hourly GROUP BY service\""
                 ),
             ),
             next(
-                "the lake with any Delta reader",
+                "the lake, with any Delta reader",
                 format!("duckdb -c \"SELECT * FROM delta_scan({}) LIMIT 5\"", sql_text(&self.dir.join("lake/cdr"))),
             ),
-            next("the keys, month by month", format!("{vault_pass} {vault} epoch list --site {site}")),
-            next("every setting, explained", format!("less {site}/cdrveil.toml")),
-            next("away with it", format!("rm -r {site}")),
+            next("the keys, month by month", format!("{vault} epoch list {site}")),
+            next("every setting, explained", format!("less {}", word(&self.dir.join(config::FILE)))),
+            next("away with it", format!("rm -r {}", word(&self.dir))),
         ]
     }
 }

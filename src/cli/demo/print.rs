@@ -31,7 +31,7 @@ pub(super) fn all(demo: &Demo, context: &Context) {
 }
 
 fn operator(demo: &Demo, context: &Context) {
-    heading(&format!("What an operator sees: {} of calls, from nine kinds of source", demo.day), context);
+    heading(&format!("What an operator sees: the calls of {}, from nine kinds of source", demo.day), context);
     let mut table = context.table(&["feed", "records", "veiled", "joined", "refused", "left out", "records/s"]);
     let mut total = Summary::default();
     for feed in &demo.feeds {
@@ -45,6 +45,9 @@ fn operator(demo: &Demo, context: &Context) {
     let mut lines = vec![String::new(), format!("Refused, sealed into the quarantine: {refused}")];
     if total.dropped > 0 {
         lines.push(format!("Left out by rule: {}", reasons(&total.dropped_by)));
+    }
+    if total.open > 0 {
+        lines.push(format!("Halves of calls that wait for their other half: {}", grouped(total.open)));
     }
     lines.push(format!(
         "{} in {:.1} s, keys unlocked and tables committed for each feed; peak memory {}",
