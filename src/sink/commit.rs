@@ -13,6 +13,7 @@ use std::path::Path;
 
 /// Proof that a batch is in the log; only `Committer` makes one.
 #[must_use]
+#[expect(clippy::manual_non_exhaustive, reason = "a proof: no other module of this crate may make one either")]
 pub struct Committed {
     pub number: u64,
     _made_here: (),
