@@ -38,6 +38,7 @@ pub(crate) fn currency(text: &[u8]) -> Result<[u8; 3], Reason> {
 }
 
 /// A whole number without sign.
+#[inline]
 pub(crate) fn unsigned(text: &[u8]) -> Option<u64> {
     if text.is_empty() {
         return None;

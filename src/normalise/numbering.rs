@@ -22,6 +22,7 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// True where national significant numbers of this many digits exist.
+    #[inline]
     pub(crate) fn possible(&self, digits: usize) -> bool {
         digits < 32 && self.lengths >> digits & 1 == 1
     }
@@ -52,6 +53,7 @@ impl Numbering {
     }
 
     /// `digits`: calling code and national number.
+    #[inline]
     pub(crate) fn walk(&self, digits: &[u8]) -> Walk {
         self.trie.walk(digits)
     }
@@ -62,10 +64,12 @@ impl Numbering {
     }
 
     /// As `walk` over a calling code and then `national`.
+    #[inline]
     pub(crate) fn walk_from(&self, code: Position, national: &[u8]) -> Walk {
         self.trie.walk_from(code, national)
     }
 
+    #[inline]
     pub(crate) fn plan(&self, index: u16) -> &Plan {
         &self.plans[usize::from(index)]
     }
