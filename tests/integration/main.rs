@@ -1,0 +1,7 @@
+//! The programs as their users meet them: sites made, files loaded and tables read back through the
+//! real binaries, and compared with readers and recounts that are not ours.
+//!
+//! Needs what `tests/run` installs (CDRVEIL_TEST_PYTHON, CDRVEIL_TEST_SPARK_JARS). A missing tool is
+//! a failure, never a skip.
+
+mod site;
