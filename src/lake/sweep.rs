@@ -21,7 +21,7 @@ pub struct Swept {
     pub bytes: u64,
 }
 
-/// Sweeps `tables` (name in manifests, open table) of what was last written before `before_ms`,
+/// Sweeps `tables` (name in manifests, table as just opened) of what was last written before `before_ms`,
 /// and temporary files beside the manifests under `lake`.
 pub fn sweep(lake: &Path, tables: &[(&str, &Table)], before_ms: i64) -> Result<Swept, LakeError> {
     let mut swept = Swept::default();
@@ -189,6 +189,7 @@ mod tests {
         let (day, batches) = (dir.join("event_day=2026-11-22"), lake.path().join("_batches/f/p"));
         manifest(lake.path(), &["event_day=2026-11-22/in-manifest.parquet"]);
         table.append("f/p", 1, &[add("event_day=2026-11-22/in-log.parquet")]).await.unwrap();
+        table.refresh().await.unwrap();
         let kept = [day.join("in-manifest.parquet"), day.join("in-log.parquet"), day.join("notes.txt")];
         let young = [day.join("young.parquet"), day.join(".tmp-young"), batches.join(".tmp-young")];
         let orphans = [
@@ -212,6 +213,7 @@ mod tests {
         let dir = lake.path().join("cdr");
         let mut table = Table::open_or_create(&dir, &contract()).await.unwrap();
         table.append("f/p", 1, &[add("event_day=2026-11-22/in-log.parquet")]).await.unwrap();
+        table.refresh().await.unwrap();
         let old = dir.join("event_day=2026-11-22/old.parquet");
         put(&old, 1);
         assert!(sweep(lake.path(), &[("cdr", &table)], BOUND_MS).is_err(), "the log is elsewhere");
