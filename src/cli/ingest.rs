@@ -29,6 +29,7 @@ use std::time::{Duration, Instant};
 Examples:
   cdrveil ingest --feed generic-voice calls-2026-11-21.csv.gz
   zcat old/*.gz | cdrveil ingest --feed asterisk -       (standard input cannot tell a re-delivery)
+  cdrveil ingest --feed generic-voice --accept-late unlimited 2024-*.csv     (epochs: cdrveil-vault)
   cdrveil ingest --feed generic-voice --watch            (the feed's inbox, until SIGTERM)
 
 On a feed of kind append a file grows: what is new in it since the last time is loaded, through its
@@ -103,11 +104,11 @@ pub fn ingest(
     if args.watch {
         let stop = stop_signal()?;
         let settle = Duration::from_secs(configured.settle_s);
-        let inbox = resolved(&context.site_dir, &configured.inbox);
+        let inbox = &configured.inbox;
         if grows {
-            follow::inbox::watch(&mut engine, &inbox, limits, args.from_start, &stop, observer)?;
+            follow::inbox::watch(&mut engine, inbox, limits, args.from_start, &stop, observer)?;
         } else {
-            watch::watch(&mut engine, &inbox, settle, limits, &stop, Arc::clone(&context.clock), observer)?;
+            watch::watch(&mut engine, inbox, settle, limits, &stop, Arc::clone(&context.clock), observer)?;
         }
     } else if grows {
         follow::once(&mut engine, inputs, limits, args.from_start, observer)?;
@@ -131,10 +132,6 @@ fn sweep(engine: &Engine<'_>, context: &Context) {
         }
         Err(e) => eprintln!("warning: files of broken runs were not swept: {e}"),
     }
-}
-
-fn resolved(site: &Path, path: &Path) -> PathBuf {
-    if path.is_absolute() { path.to_owned() } else { site.join(path) }
 }
 
 fn input(path: &Path) -> Input {

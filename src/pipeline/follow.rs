@@ -34,9 +34,9 @@ pub fn once(
     from_start: bool,
     observer: &mut dyn Observer,
 ) -> Result<(), PipelineError> {
-    let mut loader = Loader { engine, limits, shared: Vec::new(), observer };
+    let mut loader = Loader { engine, limits, shared: Vec::new(), last: false, observer };
     for (i, input) in inputs.iter().enumerate() {
-        let last = i + 1 == inputs.len();
+        loader.last = i + 1 == inputs.len();
         let found = match input {
             Input::File(path) => find(loader.engine, path, limits),
             Input::Stdin => Ok(Found::Whole),
@@ -44,11 +44,11 @@ pub fn once(
         match found {
             Ok(Found::Whole) => {
                 loader.load(input)?;
-                loader.commit_shared(last)?;
+                loader.commit_shared(loader.last)?;
             }
             Ok(Found::Growing(place)) => {
                 let Input::File(named) = input else { continue };
-                let report = grow(&mut loader, named, place, from_start, last)?;
+                let report = grow(&mut loader, named, place, from_start)?;
                 loader.settle(report);
             }
             Err(e) => {
@@ -104,7 +104,6 @@ fn grow(
     named: &Path,
     place: Place,
     from_start: bool,
-    last: bool,
 ) -> Result<FileReport, PipelineError> {
     let name = named.display().to_string();
     let followed = Follower::new(loader, &place, from_start);
@@ -125,7 +124,7 @@ fn grow(
             loader.engine.abandon()?;
             break;
         }
-        let kept = commit(std::slice::from_mut(&mut follower), loader, last && caught_up)?;
+        let kept = commit(std::slice::from_mut(&mut follower), loader, loader.last && caught_up)?;
         let records = loader.engine.summary.records_in;
         loader.observer.progress(follower.bytes, records);
         if caught_up && kept {
