@@ -4,6 +4,9 @@
 //! Needs what `tests/run` installs (CDRVEIL_TEST_PYTHON, CDRVEIL_TEST_SPARK_JARS). A missing tool is
 //! a failure, never a skip.
 
+mod disk;
 mod kills;
+mod power;
 mod site;
 mod twin;
+mod two_processes;

@@ -61,8 +61,13 @@ pub enum End {
 
 impl<'a> Twin<'a> {
     pub fn of(home: &'a Site, name: &str, block_bytes: u64) -> Twin<'a> {
+        Twin::from(home, &home.dir(), name, block_bytes)
+    }
+
+    /// A copy of `site`, which shares the keys of `home`.
+    pub fn from(home: &'a Site, site: &Path, name: &str, block_bytes: u64) -> Twin<'a> {
         let dir = home.files().with_file_name(name);
-        let copied = Command::new("cp").arg("-a").arg(home.dir()).arg(&dir).status().unwrap();
+        let copied = Command::new("cp").arg("-a").arg(site).arg(&dir).status().unwrap();
         assert!(copied.success());
         Twin { home, dir, block_bytes: block_bytes.to_string() }
     }
