@@ -62,10 +62,10 @@ pub struct Cdrveil {
 pub enum Command {
     Init(init::InitArgs),
     Check(check::CheckArgs),
-    Generate(generate::GenerateArgs),
-    Ingest(ingest::IngestArgs),
     Steward(steward::StewardArgs),
     Query(query::QueryArgs),
+    Generate(generate::GenerateArgs),
+    Ingest(ingest::IngestArgs),
     Completions(completions::CompletionsArgs),
 }
 
@@ -102,8 +102,8 @@ pub fn main() -> ExitCode {
             Command::Init(args) => init::run(args, &context),
             Command::Check(args) => check::run(args, &context),
             Command::Ingest(args) => ingest::run(args, &context),
-            Command::Steward(args) => steward::run(&args, &context),
-            Command::Query(args) => query::run(&args, &context),
+            Command::Steward(args) => steward::run(args, &context),
+            Command::Query(args) => query::run(args, &context),
             Command::Generate(args) => {
                 generate::run(args).map_err(|e| CliError::failed(format!("cannot write the records: {e}")))
             }

@@ -39,7 +39,7 @@ pub struct Limits {
 
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
-    #[error("no release store at {0}; `cdrveil steward --once` makes it")]
+    #[error("no release store at {0}: nothing has been released yet")]
     NoStore(PathBuf),
     #[error("{0}")]
     Refused(#[from] guard::Refusal),

@@ -2,6 +2,7 @@
 //! collecting thread, files become a batch by one manifest.
 
 pub mod cdr;
+pub mod chunk;
 pub mod commit;
 pub mod encode;
 pub mod evidence;

@@ -2,7 +2,6 @@
 
 use super::context::Context;
 use super::error::CliError;
-use crate::config::Site;
 use crate::publish::store_path;
 use crate::query::{self, Answer, Limits, QueryError, Value};
 use crate::release::rules::Audience;
@@ -49,25 +48,14 @@ pub enum Whose {
 const SAMPLE: &str =
     "SELECT hour, service, sum(records) AS records FROM traffic_hourly GROUP BY hour, service ORDER BY hour";
 
-/// Runs the statement and writes rows to stdout. `store` is the internal one, as configured.
-///
-/// Exit codes: 0 done, 1 the store cannot be read, 2 a statement that is refused or wrong.
-pub fn run(args: &QueryArgs, context: &Context) -> Result<(), CliError> {
-    let site = Site::load(&context.site_dir, &context.environment)?;
-    context.print_lines(&[answer(args, &site, context.json)?.trim_end().to_owned()]);
-    Ok(())
-}
-
-/// The text of the answer; what `demo` shows too.
-pub fn answer(args: &QueryArgs, site: &Site, json: bool) -> Result<String, CliError> {
+/// Runs the statement and writes rows to stdout; a statement that is refused or wrong is wrong usage.
+pub fn run(args: QueryArgs, context: &Context) -> Result<(), CliError> {
     let audience = if args.audience == Whose::Internal { Audience::Internal } else { Audience::External };
-    let store = store_path(&site.release.store, audience);
-    let format = if json { Format::Json } else { args.format };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| CliError::failed(e.to_string()))?;
-    let text = runtime.block_on(async {
+    let store = store_path(&context.site()?.release.store, audience);
+    let format = if context.json { Format::Json } else { args.format };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| CliError::failed(format!("cannot start: {e}")))?;
+    let answer = runtime.block_on(async {
         match &args.sql {
             None => Ok(listing(&query::shapes(&store).await?, format)),
             Some(sql) => {
@@ -76,10 +64,14 @@ pub fn answer(args: &QueryArgs, site: &Site, json: bool) -> Result<String, CliEr
             }
         }
     });
-    text.map_err(|e: QueryError| match e {
-        QueryError::NoStore(_) => CliError::failed(e.to_string()),
-        e => CliError::usage(e.to_string()),
-    })
+    match answer {
+        Ok(text) => context.print_lines(&[text.trim_end_matches('\n').to_owned()]),
+        Err(e @ QueryError::NoStore(_)) => {
+            return Err(CliError::failed(e.to_string()).fix("run `cdrveil steward --once`"));
+        }
+        Err(e) => return Err(CliError::usage(e.to_string())),
+    }
+    Ok(())
 }
 
 fn written(answer: &Answer, format: Format) -> String {

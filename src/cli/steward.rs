@@ -2,13 +2,12 @@
 
 use super::context::Context;
 use super::error::CliError;
-use crate::clock::Clock;
 use crate::config::Site;
 use crate::publish::store::hour_text;
 use crate::record::time::Day;
 use crate::release::rules::{Audience, Rules, Withheld};
 use crate::steward::{self, Open, OpenWindow, ReleasedWindow, Report, Steward};
-use crate::tally::Cube;
+use crate::tally::cube::Cube;
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -23,39 +22,38 @@ pub struct StewardArgs {
 }
 
 /// Runs one pass and prints what it did.
-pub fn run(args: &StewardArgs, context: &Context) -> Result<(), CliError> {
+pub fn run(args: StewardArgs, context: &Context) -> Result<(), CliError> {
     if !args.once {
-        return Err(CliError::usage("say --once: this version makes single passes").fix("run it from a timer"));
+        return Err(CliError::usage("this version of the steward makes single passes")
+            .fix("say --once, and run it from a timer"));
     }
-    let site = Site::load(&context.site_dir, &context.environment)?;
+    let site = context.site()?;
+    if !site.cubes.traffic_hourly {
+        return Err(CliError::usage("no cube is on").fix("set traffic_hourly = true under [cubes]"));
+    }
     let steward = of_site(&site);
-    let report = pass(&steward, &*context.clock)?;
-    let text = if context.json { as_json(&report).to_string() } else { as_text(&report, &steward) };
-    context.print_lines(&[text.trim_end().to_owned()]);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| CliError::failed(format!("cannot start: {e}")))?;
+    let report =
+        runtime.block_on(steward::pass(&steward, &*context.clock)).map_err(|e| CliError::failed(e.to_string()))?;
+    if context.json {
+        context.print_json(&as_json(&report));
+    } else {
+        context.print_lines(&[as_text(&report, &steward).trim_end().to_owned()]);
+    }
     Ok(())
 }
 
-/// One pass at the time of `clock`.
-pub fn pass(steward: &Steward, clock: &dyn Clock) -> Result<Report, CliError> {
-    let failed = |e: String| CliError::failed(e).fix("run it again: what is released is released once");
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| failed(e.to_string()))?;
-    runtime.block_on(steward::pass(steward, clock)).map_err(|e| failed(e.to_string()))
-}
-
-/// The steward as the site is configured.
+/// The steward of a configured site.
 pub fn of_site(site: &Site) -> Steward {
-    let mut cube = Cube::traffic_hourly();
-    cube.release_after_hours = u32::try_from(site.release.release_after_hours).unwrap_or(u32::MAX);
-    let base = site.release.rounding_base;
-    (cube.round_to.records, cube.round_to.answered) = (base, base);
-    (cube.round_to.a_parties, cube.round_to.b_parties) = (base, base);
+    let release = &site.release;
+    let hours = |h: u64| u32::try_from(h).unwrap_or(u32::MAX);
     Steward {
         lake: site.dir.join("lake"),
-        store: site.release.store.clone(),
-        cube,
-        rules: Rules::new(site.release.distinct_subscribers),
-        idle_after_hours: u32::try_from(site.release.idle_after_hours).unwrap_or(u32::MAX),
+        store: release.store.clone(),
+        cube: Cube::traffic_hourly().for_site(hours(release.release_after_hours), release.rounding_base),
+        rules: Rules::new(release.distinct_subscribers),
+        idle_after_hours: hours(release.idle_after_hours),
     }
 }
 

@@ -11,15 +11,6 @@ use crate::record::reject::{Reason, Reject};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
-/// Drop rules that every mapping has.
-pub(crate) const HEADER: &str = "header";
-pub(crate) const SKIPPED: &str = "skipped";
-pub(crate) const COMMENT: &str = "comment";
-const HEADER_RULE: usize = 0;
-const SKIPPED_RULE: usize = 1;
-const COMMENT_RULE: usize = 2;
-const FIRST_NAMED_RULE: usize = 3;
-
 /// A mapping fitted to one file. Batches of the file may be decoded in any order and at once.
 pub struct FileDecoder {
     pub(crate) rules: Arc<Rules>,
@@ -146,9 +137,12 @@ impl<'d> Run<'d> {
         self.text.raw = bytes;
         for record in found {
             let index = self.records.len() as u32;
+            if self.is_no_record(record, first_line + u64::from(record.line)) {
+                continue;
+            }
             self.records.push(record.span);
             self.lines.push(record.line);
-            if let Some(rule) = self.left_out(record, first_line + u64::from(record.line)) {
+            if let Some(rule) = self.decoder.all_dropped {
                 self.dropped[rule] += 1;
             } else if let Err(fault) = self.record(index, record.span) {
                 self.rejects.push(Reject { record: index, reason: fault.reason, column: fault.column });
@@ -156,19 +150,12 @@ impl<'d> Run<'d> {
         }
     }
 
-    /// The rule that leaves a record out for where it stands, not for what it says.
-    fn left_out(&self, record: Record, line: u64) -> Option<usize> {
+    /// A header row, a skipped row, a comment: not a record of anything, and not counted as one.
+    fn is_no_record(&self, record: Record, line: u64) -> bool {
         let rules = &self.decoder.rules;
-        if line < rules.skip_rows {
-            return Some(SKIPPED_RULE);
-        }
-        if self.decoder.header_line == Some(line) {
-            return Some(HEADER_RULE);
-        }
-        if rules.comment.is_some_and(|c| self.text.get(record.span).first() == Some(&c)) {
-            return Some(COMMENT_RULE);
-        }
-        self.decoder.all_dropped
+        line < rules.skip_rows
+            || self.decoder.header_line == Some(line)
+            || rules.comment.is_some_and(|c| self.text.get(record.span).first() == Some(&c))
     }
 
     fn record(&mut self, index: u32, record: Span) -> Result<(), Fault> {
@@ -178,7 +165,7 @@ impl<'d> Run<'d> {
         self.split(record)?;
         let fate = self.fate()?;
         if let Fate::Drop(rule) = fate {
-            self.dropped[FIRST_NAMED_RULE + rule] += 1;
+            self.dropped[rule] += 1;
             return Ok(());
         }
         if let Shape::Fixed { length: Some(length) } = self.decoder.rules.shape {
@@ -382,8 +369,8 @@ null = ["-"]
         let decoded = decode(b"title\n# 1\n1,a,b\n2,,b\n3,-,\"b\"\"\"\n4,,\n", 0, 0);
         assert_eq!(texts(&decoded, 1), [&b"a"[..], b"b", b"b\"", b""]);
         assert_eq!(texts(&decoded, 2), [&b"voice"[..]; 4]);
-        assert_eq!(decoded.rows, [2, 3, 4, 5]);
-        assert_eq!(decoded.dropped, [(SKIPPED.into(), 1), (COMMENT.into(), 1)]);
+        assert_eq!(decoded.rows, [0, 1, 2, 3]);
+        assert_eq!(decoded.dropped, []);
         assert_eq!(&*decoded.inputs, [1, 2, 0]);
     }
 

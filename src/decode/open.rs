@@ -2,7 +2,6 @@
 
 use crate::decode::cells::{Cell, Text};
 use crate::decode::delimited::Dialect;
-use crate::decode::file::{COMMENT, HEADER, SKIPPED};
 use crate::decode::fixed::Range;
 use crate::decode::json::Paths;
 use crate::decode::lines::{BYTE_ORDER_MARK, Record, Records};
@@ -86,8 +85,7 @@ impl FileDecoder {
 
     /// A decoder for a file that had no record when it was opened.
     fn empty(rules: Arc<Rules>) -> FileDecoder {
-        let mut drops: Vec<Arc<str>> = vec![HEADER.into(), SKIPPED.into(), COMMENT.into()];
-        drops.extend(rules.dispatch.iter().flat_map(|d| d.drops.iter().cloned()));
+        let drops = rules.dispatch.iter().flat_map(|d| d.drops.iter().cloned()).collect();
         FileDecoder {
             picks: vec![Vec::new(); rules.specs.len()],
             inputs: vec![0; rules.specs.len()].into(),

@@ -8,12 +8,12 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ColumnKind {
     String,
-    /// A string of few values: dictionary-encoded in memory, an ordinary string to readers.
+    /// A string of few values: written as a dictionary.
     Symbol,
     /// 16 bytes.
     Id,
     Binary,
-    /// A binary value repeated over a block: dictionary-encoded in memory.
+    /// A binary value repeated over a block: written as a dictionary.
     Header,
     Integer,
     Long,
@@ -61,11 +61,9 @@ impl Contract {
 
 fn arrow_type(kind: ColumnKind) -> DataType {
     match kind {
-        ColumnKind::String => DataType::Utf8,
-        ColumnKind::Symbol => DataType::Dictionary(Box::new(DataType::UInt16), Box::new(DataType::Utf8)),
+        ColumnKind::String | ColumnKind::Symbol => DataType::Utf8,
         ColumnKind::Id => DataType::FixedSizeBinary(16),
-        ColumnKind::Binary => DataType::Binary,
-        ColumnKind::Header => DataType::Dictionary(Box::new(DataType::UInt16), Box::new(DataType::Binary)),
+        ColumnKind::Binary | ColumnKind::Header => DataType::Binary,
         ColumnKind::Integer => DataType::Int32,
         ColumnKind::Long => DataType::Int64,
         ColumnKind::Boolean => DataType::Boolean,

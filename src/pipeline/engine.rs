@@ -1,6 +1,6 @@
 //! One feed partition at work: workers, the stage under construction, the way to commit it.
 
-use super::block::{BLOCK_ROWS, Done, Formats, Job, SequenceRun, Work};
+use super::block::{Done, Formats, Job, SequenceRun, Work};
 use super::halves::Halves;
 use super::pool::Pool;
 use super::summary::{Observer, Summary};
@@ -434,7 +434,7 @@ pub fn contracts() -> Vec<Contract> {
 fn formats(contracts: &[Contract]) -> Result<Formats, SinkError> {
     let format = |name: &str, lookup: &[&str]| {
         let contract = contracts.iter().find(|c| c.name == name).expect("one of the five");
-        TableFormat::new(contract, lookup, BLOCK_ROWS as u64).map(Arc::new)
+        TableFormat::new(contract, lookup).map(Arc::new)
     };
     Ok(Formats {
         cdr: format("cdr", &[])?,

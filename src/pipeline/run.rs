@@ -43,8 +43,9 @@ pub fn run(
     limits: Limits,
     observer: &mut dyn Observer,
 ) -> Result<(), PipelineError> {
-    let mut loader = Loader { engine, limits, shared: Vec::new(), observer };
-    for input in inputs {
+    let mut loader = Loader { engine, limits, shared: Vec::new(), last: false, observer };
+    for (i, input) in inputs.iter().enumerate() {
+        loader.last = i + 1 == inputs.len();
         loader.load(input)?;
     }
     loader.expire_halves()?;
@@ -57,6 +58,8 @@ pub struct Loader<'e, 'a> {
     pub limits: Limits,
     /// Small files staged and not committed, with their reports.
     pub shared: Vec<(PathBuf, FileReport)>,
+    /// The run ends with this input.
+    pub last: bool,
     pub observer: &'e mut dyn Observer,
 }
 
@@ -187,7 +190,10 @@ impl Loader<'_, '_> {
         self.engine.drain()?;
         let records = self.engine.staged_records();
         self.engine.end_source(source(identity, &finished, records))?;
-        match self.engine.commit(false, self.observer)? {
+        if self.last {
+            self.expire_halves()?;
+        }
+        match self.engine.commit(self.last, self.observer)? {
             Progress::Committed => Ok(report(name, Fate::Loaded, records, finished.bytes)),
             Progress::Dropped => {
                 self.restore_halves()?;

@@ -5,7 +5,6 @@ use crate::record::time::Day;
 use crate::release::released::Released;
 use crate::release::rules::Withheld;
 use crate::release::window::{CellValues, WindowValues};
-use crate::tally::contract::{country_text, currency_text};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
 use std::collections::HashSet;
@@ -45,6 +44,9 @@ impl Store {
             .busy_timeout(Duration::from_secs(30))
             .disable_statement_logging();
         let failed = failed(path);
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(|e| failed(sqlx::Error::Io(e)))?;
+        }
         let connection = options.connect().await.map_err(&failed)?;
         let mut store = Store { path: path.to_owned(), connection };
         store.make_tables().await?;
@@ -110,16 +112,16 @@ async fn insert_cell(
 ) -> Result<(), sqlx::Error> {
     let key = &cell.key;
     let [seconds, bytes, charge] = cell.sums;
-    let withheld: Vec<_> = cell.withheld.iter().map(|s| s.name()).collect();
+    let [a_country, b_country, network, currency] = cell.places();
     sqlx::query(INSERT_CELL)
         .bind(hour_text(window.hour))
         .bind(i64::from(window.vintage))
         .bind(key.service.name())
         .bind(key.direction.name())
-        .bind(country_text(key.a_country))
-        .bind(country_text(key.b_country))
-        .bind((!key.network.is_none()).then(|| key.network.to_string()))
-        .bind(currency_text(key.currency))
+        .bind(a_country)
+        .bind(b_country)
+        .bind(network)
+        .bind(currency)
         .bind(cell.records)
         .bind(cell.answered)
         .bind(seconds)
@@ -127,7 +129,7 @@ async fn insert_cell(
         .bind(charge.map(|micro| micro as f64 / 1e6))
         .bind(cell.a_parties)
         .bind(cell.b_parties)
-        .bind((!withheld.is_empty()).then(|| withheld.join(" ")))
+        .bind(cell.withheld_names())
         .execute(connection)
         .await
         .map(|_| ())

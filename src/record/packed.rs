@@ -16,35 +16,46 @@ pub const VERSION: u8 = 1;
 /// Appends row `row` of `clear` to `out`.
 pub fn pack(clear: &Clear, row: usize, out: &mut Vec<u8>) {
     let flags = u8::from(clear.sensitive[row]) | u8::from(clear.restricted[row]) << 1;
-    out.extend_from_slice(&[
+    // Fixed-size fields first go into a buffer on the stack: one bounds check instead of forty.
+    let mut head = Head { bytes: [0; HEAD], len: 0 };
+    for byte in [
         VERSION,
         clear.service[row] as u8,
         clear.direction[row] as u8,
         clear.answered[row] as u8,
         clear.cause[row] as u8,
         flags,
-    ]);
-    varint(zigzag(clear.start_ms[row]), out);
+    ] {
+        head.push(byte);
+    }
+    head.varint(zigzag(clear.start_ms[row]));
     let duration = clear.duration_s[row];
-    varint(if duration == ABSENT_U32 { 0 } else { u64::from(duration) + 1 }, out);
+    head.varint(if duration == ABSENT_U32 { 0 } else { u64::from(duration) + 1 });
     for volume in [clear.bytes_up[row], clear.bytes_down[row]] {
-        varint(if volume == ABSENT_U64 { 0 } else { volume + 1 }, out);
+        head.varint(if volume == ABSENT_U64 { 0 } else { volume + 1 });
     }
     if clear.charge_micro[row] == ABSENT_I64 {
-        varint(0, out);
+        head.varint(0);
     } else {
-        varint(zigzag(clear.charge_micro[row]) + 1, out);
-        out.extend_from_slice(&clear.currency[row]);
+        head.varint(zigzag(clear.charge_micro[row]) + 1);
+        clear.currency[row].iter().for_each(|b| head.push(*b));
     }
-    varint(u64::from(clear.network[row].0), out);
-    varint(u64::from(clear.home_network[row].0), out);
+    head.varint(u64::from(clear.network[row].0));
+    head.varint(u64::from(clear.home_network[row].0));
+    out.extend_from_slice(&head.bytes[..head.len]);
     for party in Party::ALL {
         let kind = clear.parties[party as usize].kinds[row];
-        out.push(kind as u8);
         if kind.is_hashed() {
             let id = clear.identifier(party, row);
-            varint(id.len() as u64, out);
+            if id.len() < 0x80 {
+                out.extend_from_slice(&[kind as u8, id.len() as u8]);
+            } else {
+                out.push(kind as u8);
+                varint(id.len() as u64, out);
+            }
             out.extend_from_slice(id);
+        } else {
+            out.push(kind as u8);
         }
     }
     for span in [clear.cell[row], clear.trunk_in[row], clear.trunk_out[row]] {
@@ -54,6 +65,29 @@ pub fn pack(clear: &Clear, row: usize, out: &mut Vec<u8>) {
             varint(u64::from(span.len) + 1, out);
             out.extend_from_slice(span.of(&clear.text));
         }
+    }
+}
+
+/// Six bytes, seven numbers of at most ten, a currency.
+const HEAD: usize = 6 + 7 * 10 + 3;
+
+struct Head {
+    bytes: [u8; HEAD],
+    len: usize,
+}
+
+impl Head {
+    fn push(&mut self, byte: u8) {
+        self.bytes[self.len] = byte;
+        self.len += 1;
+    }
+
+    fn varint(&mut self, mut v: u64) {
+        while v >= 0x80 {
+            self.push(v as u8 | 0x80);
+            v >>= 7;
+        }
+        self.push(v as u8);
     }
 }
 

@@ -12,7 +12,7 @@ use crate::record::identifier::Country;
 use crate::record::plmn::Plmn;
 use crate::record::time::Day;
 use crate::tally::cell::{Key, Sum};
-use crate::tally::contract::{country_of, country_text, currency_text, network_of};
+use crate::tally::contract::{country_of, network_of};
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray,
 };
@@ -159,7 +159,7 @@ impl Row {
 
     fn of_cell(window: &WindowValues, cell: &CellValues) -> Row {
         let key = &cell.key;
-        let withheld: Vec<_> = cell.withheld.iter().map(|s| s.name()).collect();
+        let [a_country, b_country, network, currency] = cell.places();
         let [seconds, bytes, charge] = cell.sums;
         let mut row =
             Row { hour: i64::from(window.hour) * US_PER_HOUR, vintage: window.vintage as i32, ..Row::default() };
@@ -167,11 +167,11 @@ impl Row {
             Some("cell".to_owned()),
             Some(key.service.name().to_owned()),
             Some(key.direction.name().to_owned()),
-            country_text(key.a_country),
-            country_text(key.b_country),
-            (!key.network.is_none()).then(|| key.network.to_string()),
-            currency_text(key.currency),
-            (!withheld.is_empty()).then(|| withheld.join(" ")),
+            a_country,
+            b_country,
+            network,
+            currency,
+            cell.withheld_names(),
         ];
         let values =
             [Some(cell.records), Some(cell.answered), seconds, bytes, charge, Some(cell.a_parties), cell.b_parties];

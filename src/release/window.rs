@@ -6,6 +6,7 @@
 use super::released::Released;
 use super::rules::{Audience, Rules, Withheld, round_to, sums_of};
 use crate::tally::cell::{Cell, Key, Sum, sides_of};
+use crate::tally::contract::{country_text, currency_text};
 use crate::tally::cube::RoundTo;
 use std::collections::BTreeMap;
 
@@ -34,6 +35,21 @@ pub struct CellValues {
     pub b_parties: Option<i64>,
     /// Sums that are withheld.
     pub withheld: Vec<Sum>,
+}
+
+impl CellValues {
+    /// Countries of A and B, network and currency as they are written; none where there is none.
+    pub fn places(&self) -> [Option<String>; 4] {
+        let key = &self.key;
+        let network = (!key.network.is_none()).then(|| key.network.to_string());
+        [country_text(key.a_country), country_text(key.b_country), network, currency_text(key.currency)]
+    }
+
+    /// Names of the sums that are withheld, separated by spaces.
+    pub fn withheld_names(&self) -> Option<String> {
+        let names: Vec<_> = self.withheld.iter().map(|s| s.name()).collect();
+        (!names.is_empty()).then(|| names.join(" "))
+    }
 }
 
 /// A vintage of a window for one audience.

@@ -2,14 +2,14 @@
 //! gives an exact second back.
 
 use super::SinkError;
-use super::encode::{Group, TableFormat, constant, ids, symbols};
+use super::encode::{Cells, Group, TableFormat, constant, ids, symbols};
 use crate::lake::tables::CANON;
 use crate::record::clear::{Answered, CauseClass, Direction, Service};
 use crate::record::identifier::{Country, Kind, Party};
 use crate::record::plmn::Plmn;
 use crate::record::time::Day;
 use crate::record::veiled::{Coarse, TRUNK_OTHER, VeiledColumn, Veils};
-use arrow::array::{ArrayRef, BooleanArray, Int32Array, Int64Array, TimestampMicrosecondArray};
+use arrow::array::{BooleanArray, Int32Array, Int64Array, TimestampMicrosecondArray};
 use rand::Rng;
 use std::sync::Arc;
 
@@ -47,38 +47,40 @@ pub fn group(
 ) -> Result<Group, SinkError> {
     let n = order.len();
     let rows = || order.iter().map(|r| *r as usize);
-    let mut arrays: Vec<ArrayRef> = vec![
+    let mut columns = vec![
         constant(&day.epoch().to_string(), n),
         symbols(rows().map(|r| Some(coarse.service[r] as u16)), names(Service::ALL.map(Service::name))),
         symbols(rows().map(|r| Some(coarse.direction[r] as u16)), names(Direction::ALL.map(Direction::name))),
-        Arc::new(TimestampMicrosecondArray::from_iter_values(rows().map(|r| coarse.start_us[r])).with_timezone("UTC")),
-        Arc::new(rows().map(|r| coarse.duration[r]).collect::<Int32Array>()),
-        Arc::new(rows().map(|r| coarse.volume[r]).collect::<Int64Array>()),
-        Arc::new(rows().map(|r| coarse.charge[r]).collect::<Int64Array>()),
+        Cells::Array(Arc::new(
+            TimestampMicrosecondArray::from_iter_values(rows().map(|r| coarse.start_us[r])).with_timezone("UTC"),
+        )),
+        Cells::Array(Arc::new(rows().map(|r| coarse.duration[r]).collect::<Int32Array>())),
+        Cells::Array(Arc::new(rows().map(|r| coarse.volume[r]).collect::<Int64Array>())),
+        Cells::Array(Arc::new(rows().map(|r| coarse.charge[r]).collect::<Int64Array>())),
         currencies(&coarse.currency, order),
-        Arc::new(rows().map(|r| answered(coarse.answered[r])).collect::<BooleanArray>()),
+        Cells::Array(Arc::new(rows().map(|r| answered(coarse.answered[r])).collect::<BooleanArray>())),
         symbols(rows().map(|r| Some(coarse.cause[r] as u16)), names(CauseClass::ALL.map(CauseClass::name))),
     ];
     for party in Party::ALL {
         let column = &veils.parties[party as usize];
-        arrays.push(ids(&column.pseudonyms, order, |r| column.kinds[r].is_hashed()));
-        arrays.push(symbols(rows().map(|r| Some(column.kinds[r] as u16)), kind_names()));
+        columns.push(ids(&column.pseudonyms, order, |r| column.kinds[r].is_hashed()));
+        columns.push(symbols(rows().map(|r| Some(column.kinds[r] as u16)), kind_names()));
     }
     for countries in [&coarse.a_country, &coarse.b_country] {
-        arrays.push(distinct(order, |r| countries[r], |c: &Country| c.name().map(str::to_owned)));
+        columns.push(distinct(order, |r| countries[r], |c: &Country| c.name().map(str::to_owned)));
     }
     for networks in [&coarse.home_network, &coarse.visited_network] {
-        arrays.push(distinct(order, |r| networks[r], |p: &Plmn| (!p.is_none()).then(|| p.to_string())));
+        columns.push(distinct(order, |r| networks[r], |p: &Plmn| (!p.is_none()).then(|| p.to_string())));
     }
     for trunk in [&coarse.trunk_in, &coarse.trunk_out] {
-        arrays.push(trunks(trunk, order, &constants.trunks));
+        columns.push(trunks(trunk, order, &constants.trunks));
     }
     // No table of type allocation codes is shipped, so the class of a device is not known.
-    arrays.push(symbols(rows().map(|_| None), vec![String::new()]));
-    arrays.push(constant(&constants.feed, n));
-    arrays.push(Arc::new(Int32Array::from_value(CANON, n)));
-    arrays.push(constant(&constants.batch, n));
-    format.encode(day.to_string(), &arrays)
+    columns.push(symbols(rows().map(|_| None), vec![String::new()]));
+    columns.push(constant(&constants.feed, n));
+    columns.push(Cells::Array(Arc::new(Int32Array::from_value(CANON, n))));
+    columns.push(constant(&constants.batch, n));
+    format.encode(day.to_string(), n, columns)
 }
 
 fn names<const N: usize>(all: [&'static str; N]) -> Vec<String> {
@@ -103,11 +105,11 @@ fn answered(value: Answered) -> Option<bool> {
     }
 }
 
-fn currencies(values: &[[u8; 3]], order: &[u32]) -> ArrayRef {
+fn currencies(values: &[[u8; 3]], order: &[u32]) -> Cells {
     distinct(order, |r| values[r], |c: &[u8; 3]| (*c != [0; 3]).then(|| String::from_utf8_lossy(c).into_owned()))
 }
 
-fn trunks(values: &[u16], order: &[u32], names: &[String]) -> ArrayRef {
+fn trunks(values: &[u16], order: &[u32], names: &[String]) -> Cells {
     let other = names.len() as u16;
     let key = |v: u16| match v {
         0 => None,
@@ -124,7 +126,7 @@ fn distinct<T: Copy + PartialEq + std::hash::Hash + Eq>(
     order: &[u32],
     value: impl Fn(usize) -> T,
     name: impl Fn(&T) -> Option<String>,
-) -> ArrayRef {
+) -> Cells {
     let mut keys: std::collections::HashMap<T, Option<u16>> = std::collections::HashMap::new();
     let mut texts = Vec::new();
     let mut last: Option<(T, Option<u16>)> = None;

@@ -3,9 +3,9 @@
 //! Only appending the finished chunks to a file is left for the collecting thread.
 
 use super::SinkError;
+use super::chunk::{self, Chunk};
 use crate::lake::contract::{ColumnKind, Contract};
-use arrow::array::{ArrayRef, DictionaryArray, FixedSizeBinaryArray, StringArray, UInt16Array};
-use arrow::buffer::{Buffer, NullBuffer};
+use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory, compute_leaves};
@@ -23,6 +23,8 @@ pub struct TableFormat {
     pub properties: WriterPropertiesPtr,
     pub partition: &'static str,
     columns: ArrowRowGroupWriterFactory,
+    /// Which columns point lookups go by.
+    lookup: Vec<bool>,
 }
 
 /// One row group, encoded; goes into the file of its partition.
@@ -31,13 +33,22 @@ pub struct Group {
     /// Value of the table's one partition column.
     pub partition: String,
     pub rows: usize,
-    pub chunks: Vec<ArrowColumnChunk>,
+    pub chunks: Vec<Encoded>,
 }
+
+/// An encoded column of a row group.
+pub enum Encoded {
+    Ours(Chunk),
+    Theirs(ArrowColumnChunk),
+}
+
+/// False positive rate of the Bloom filters that point lookups go by.
+const BLOOM_FPP: f64 = 0.01;
 
 impl TableFormat {
     /// Identifiers and sealed bytes are random: no dictionary, no compression. Everything else is
     /// of few values. `lookup` names the columns that point lookups go by (Bloom filters).
-    pub fn new(contract: &Contract, lookup: &[&str], rows_per_group: u64) -> Result<TableFormat, SinkError> {
+    pub fn new(contract: &Contract, lookup: &[&str]) -> Result<TableFormat, SinkError> {
         let schema = contract.arrow();
         let parquet = ArrowSchemaConverter::new().convert(&schema).map_err(refused(contract.name))?;
         let mut properties = WriterProperties::builder()
@@ -55,18 +66,12 @@ impl TableFormat {
                 _ => properties.set_column_compression(path, Compression::ZSTD(ZstdLevel::default())),
             };
         }
-        for name in lookup {
-            let path = ColumnPath::from(*name);
-            properties = properties
-                .set_column_bloom_filter_enabled(path.clone(), true)
-                .set_column_bloom_filter_max_ndv(path.clone(), rows_per_group)
-                .set_column_bloom_filter_fpp(path, 0.01);
-        }
         let properties = Arc::new(properties.build());
         // Column writers come from a factory that wants a file; they never touch it.
         let nowhere = SerializedFileWriter::new(std::io::sink(), parquet.root_schema_ptr(), Arc::clone(&properties))
             .map_err(refused(contract.name))?;
         let columns = ArrowRowGroupWriterFactory::new(&nowhere, Arc::clone(&schema));
+        let lookup = contract.columns.iter().map(|c| lookup.contains(&c.name)).collect();
         Ok(TableFormat {
             name: contract.name,
             schema,
@@ -74,22 +79,33 @@ impl TableFormat {
             properties,
             partition: contract.partition[0].name,
             columns,
+            lookup,
         })
     }
 
-    /// Encodes one row group; `arrays` in the order of the contract.
-    pub fn encode(&self, partition: String, arrays: &[ArrayRef]) -> Result<Group, SinkError> {
+    /// Encodes one row group; `columns` in the order of the contract.
+    pub(super) fn encode(&self, partition: String, rows: usize, columns: Vec<Cells>) -> Result<Group, SinkError> {
         let refused = refused(self.name);
-        let mut writers = self.columns.create_column_writers(0).map_err(&refused)?;
-        let mut chunks = Vec::with_capacity(arrays.len());
-        for ((writer, field), array) in writers.drain(..).zip(self.schema.fields()).zip(arrays) {
-            let mut writer = writer;
-            for leaf in compute_leaves(field, array).map_err(&refused)? {
-                writer.write(&leaf).map_err(&refused)?;
-            }
-            chunks.push(writer.close().map_err(&refused)?);
+        let writers = self.columns.create_column_writers(0).map_err(&refused)?;
+        let mut chunks = Vec::with_capacity(columns.len());
+        for (i, (mut writer, cells)) in writers.into_iter().zip(columns).enumerate() {
+            let column = self.parquet.column(i);
+            chunks.push(match cells {
+                Cells::Symbols(keys, words) => Encoded::Ours(chunk::symbols(&column, &keys, &words).map_err(&refused)?),
+                Cells::Ids(bytes, valid) => {
+                    let bloom = self.lookup[i].then_some(BLOOM_FPP);
+                    Encoded::Ours(chunk::ids(&column, &bytes, &valid, bloom).map_err(&refused)?)
+                }
+                Cells::Blobs(plain) => Encoded::Ours(chunk::blobs(&column, plain, rows).map_err(&refused)?),
+                Cells::Array(array) => {
+                    for leaf in compute_leaves(self.schema.field(i), &array).map_err(&refused)? {
+                        writer.write(&leaf).map_err(&refused)?;
+                    }
+                    Encoded::Theirs(writer.close().map_err(&refused)?)
+                }
+            });
         }
-        Ok(Group { table: self.name, partition, rows: arrays.first().map_or(0, |a| a.len()), chunks })
+        Ok(Group { table: self.name, partition, rows, chunks })
     }
 }
 
@@ -97,30 +113,40 @@ pub(super) fn refused(table: &'static str) -> impl Fn(parquet::errors::ParquetEr
     move |e| SinkError::Encode { table, reason: e.to_string() }
 }
 
-/// A column of few texts: one key per row into `values`, `None` for null.
-pub(super) fn symbols(keys: impl Iterator<Item = Option<u16>>, values: Vec<String>) -> ArrayRef {
-    let keys: UInt16Array = keys.collect();
-    Arc::new(DictionaryArray::new(keys, Arc::new(StringArray::from(values))))
+/// A column of a block, in the cheapest shape its values allow.
+pub(super) enum Cells {
+    /// Few distinct values: keys into words, `chunk::NULL` for none.
+    Symbols(Vec<u16>, Vec<Vec<u8>>),
+    /// 16-byte values: those that are there, and which rows have one.
+    Ids(Vec<u8>, Vec<bool>),
+    /// Byte strings, each with its length (4 bytes, little-endian) before it.
+    Blobs(Vec<u8>),
+    Array(ArrayRef),
 }
 
-/// A column that has the same text in every row.
-pub(super) fn constant(text: &str, rows: usize) -> ArrayRef {
-    Arc::new(DictionaryArray::new(UInt16Array::from(vec![0; rows]), Arc::new(StringArray::from(vec![text]))))
+/// A column of few texts: one key per row into `words`, `None` for null.
+pub(super) fn symbols(keys: impl Iterator<Item = Option<u16>>, words: Vec<String>) -> Cells {
+    Cells::Symbols(
+        keys.map(|k| k.unwrap_or(chunk::NULL)).collect(),
+        words.into_iter().map(String::into_bytes).collect(),
+    )
 }
 
 /// A column that has the same bytes in every row.
-pub(super) fn constant_bytes(bytes: &[u8], rows: usize) -> ArrayRef {
-    let values = arrow::array::BinaryArray::from(vec![bytes]);
-    Arc::new(DictionaryArray::new(UInt16Array::from(vec![0; rows]), Arc::new(values)))
+pub(super) fn constant(bytes: impl AsRef<[u8]>, rows: usize) -> Cells {
+    Cells::Symbols(vec![0; rows], vec![bytes.as_ref().to_vec()])
 }
 
 /// A 16-byte column in the order of `order`, null where `present` says so.
-pub(super) fn ids(values: &[[u8; 16]], order: &[u32], present: impl Fn(usize) -> bool) -> ArrayRef {
+pub(super) fn ids(values: &[[u8; 16]], order: &[u32], present: impl Fn(usize) -> bool) -> Cells {
     let mut bytes = Vec::with_capacity(order.len() * 16);
-    let mut nulls = arrow::array::BooleanBufferBuilder::new(order.len());
+    let mut valid = Vec::with_capacity(order.len());
     for &row in order {
-        bytes.extend_from_slice(&values[row as usize]);
-        nulls.append(present(row as usize));
+        let there = present(row as usize);
+        valid.push(there);
+        if there {
+            bytes.extend_from_slice(&values[row as usize]);
+        }
     }
-    Arc::new(FixedSizeBinaryArray::new(16, Buffer::from_vec(bytes), Some(NullBuffer::new(nulls.finish()))))
+    Cells::Ids(bytes, valid)
 }

@@ -10,7 +10,6 @@ use crate::record::packed::pack_identity;
 use crate::record::time::Epoch;
 use crate::record::veiled::{Pseudonym, Veils};
 use crate::seal::{BlockSealer, MAX_BLOCK_ROWS, SealKind};
-use arrow::array::ArrayRef;
 
 /// Pseudonyms whose identity was sealed not long ago: a bounded, exact cache, one per worker.
 ///
@@ -96,7 +95,7 @@ fn group(
     let order: Vec<u32> = (0..new.len() as u32).collect();
     let kinds = new.iter().map(|n| Some(kind_of(n.1, n.2) as u16));
     let names = (0..=Kind::Opaque as u8).map(|b| Kind::from_byte(b).map_or("", Kind::name).to_owned()).collect();
-    let mut arrays: Vec<ArrayRef> = vec![ids(&pseudonyms, &order, |_| true), symbols(kinds, names)];
-    arrays.extend(sealed.finish(&sealer));
-    format.encode(epoch.to_string(), &arrays)
+    let mut columns = vec![ids(&pseudonyms, &order, |_| true), symbols(kinds, names)];
+    columns.extend(sealed.finish(&sealer));
+    format.encode(epoch.to_string(), new.len(), columns)
 }

@@ -1,13 +1,13 @@
 //! Refused records: raw bytes sealed, beside them only position and reason.
 
 use super::SinkError;
-use super::encode::{Group, TableFormat, constant, symbols};
+use super::encode::{Cells, Group, TableFormat, constant, symbols};
 use super::evidence::SealedRows;
 use crate::keys::SealingKey;
 use crate::record::reject::Reason;
 use crate::record::time::Day;
 use crate::seal::{BlockSealer, MAX_BLOCK_ROWS, SealKind};
-use arrow::array::{ArrayRef, Int32Array, Int64Array};
+use arrow::array::{Int32Array, Int64Array};
 use std::sync::Arc;
 
 /// One refused record with its bytes. No `Debug`.
@@ -45,15 +45,15 @@ fn group(
         sealed.push(&mut sealer, r.bytes)?;
     }
     let reasons = Reason::ALL.iter().map(|r| r.code().to_owned()).collect();
-    let mut arrays: Vec<ArrayRef> = vec![
+    let mut columns = vec![
         constant(feed, refused.len()),
         constant(batch, refused.len()),
-        Arc::new(Int32Array::from_iter_values(refused.iter().map(|r| r.source))),
-        Arc::new(Int64Array::from_iter_values(refused.iter().map(|r| r.line))),
-        Arc::new(Int64Array::from_iter_values(refused.iter().map(|r| r.offset))),
+        Cells::Array(Arc::new(Int32Array::from_iter_values(refused.iter().map(|r| r.source)))),
+        Cells::Array(Arc::new(Int64Array::from_iter_values(refused.iter().map(|r| r.line)))),
+        Cells::Array(Arc::new(Int64Array::from_iter_values(refused.iter().map(|r| r.offset)))),
         symbols(refused.iter().map(|r| Some(r.reason as u16)), reasons),
-        Arc::new(Int32Array::from_iter_values(refused.iter().map(|r| r.column))),
+        Cells::Array(Arc::new(Int32Array::from_iter_values(refused.iter().map(|r| r.column)))),
     ];
-    arrays.extend(sealed.finish(&sealer));
-    format.encode(arrival.to_string(), &arrays)
+    columns.extend(sealed.finish(&sealer));
+    format.encode(arrival.to_string(), refused.len(), columns)
 }

@@ -1,7 +1,7 @@
 //! Files being written for a batch that is not committed yet. Dropped, they vanish.
 
 use super::SinkError;
-use super::encode::{Group, TableFormat, refused};
+use super::encode::{Encoded, Group, TableFormat, refused};
 use crate::lake::LakeError;
 use crate::lake::delta::AddFile;
 use crate::lake::durable::create_folders;
@@ -63,7 +63,11 @@ impl Stage {
         let failed = refused(key.0);
         let mut rows = file.writer.next_row_group().map_err(&failed)?;
         for chunk in group.chunks {
-            chunk.append_to_row_group(&mut rows).map_err(&failed)?;
+            match chunk {
+                Encoded::Ours(chunk) => rows.append_column(&chunk.bytes, chunk.close),
+                Encoded::Theirs(chunk) => chunk.append_to_row_group(&mut rows),
+            }
+            .map_err(&failed)?;
         }
         rows.close().map_err(&failed)?;
         file.rows += group.rows as i64;

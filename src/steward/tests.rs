@@ -3,14 +3,14 @@ use crate::clock::MockClock;
 use crate::lake::batches::{BatchLog, Counts, FORMAT, Manifest};
 use crate::lake::contract::{ColumnKind, Contract, column};
 use crate::publish::store_path;
-use crate::query::{Answer, Limits, Value, ask};
 use crate::record::clear::{ABSENT_U32, ABSENT_U64, Answered, Clear, Direction, Service};
 use crate::record::identifier::Country;
 use crate::record::plmn::Plmn;
 use crate::record::veiled::Veils;
 use crate::tally::{self, Partial};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection, Row};
 use std::ops::Range;
-use std::time::Duration;
 
 const HOUR_MS: i64 = 3_600_000;
 /// 2026-11-20T00:00:00Z
@@ -108,16 +108,17 @@ impl Site {
         pass(&self.steward, &self.clock).await.unwrap()
     }
 
-    async fn ask(&self, audience: Audience, sql: &str) -> Answer {
-        let limits = Limits { rows: 10_000, time: Duration::from_secs(60) };
-        ask(&store_path(&self.steward.store, audience), sql, limits).await.unwrap()
+    /// Rows of the store, every value as text.
+    async fn ask(&self, audience: Audience, sql: &'static str) -> Vec<Vec<Option<String>>> {
+        let options = SqliteConnectOptions::new().filename(store_path(&self.steward.store, audience));
+        let mut connection = options.connect().await.unwrap();
+        let rows = sqlx::query(sql).fetch_all(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        rows.iter().map(|r| (0..r.len()).map(|i| r.try_get_unchecked(i).unwrap()).collect()).collect()
     }
 
-    async fn number(&self, audience: Audience, sql: &str) -> i64 {
-        match self.ask(audience, sql).await.rows[0][0] {
-            Value::Integer(n) => n,
-            _ => 0,
-        }
+    async fn number(&self, audience: Audience, sql: &'static str) -> i64 {
+        self.ask(audience, sql).await[0][0].as_ref().map_or(0, |n| n.parse().unwrap())
     }
 }
 
@@ -206,8 +207,8 @@ async fn late_records_make_a_vintage_only_when_they_pass_alone() {
     assert_eq!(site.number(Audience::External, RECORDS).await, 60, "25 more are too few outside");
     let vintages =
         site.ask(Audience::Internal, "SELECT vintage, records FROM traffic_hourly_vintages ORDER BY 1").await;
-    let pair = |a, b| vec![Value::Integer(a), Value::Integer(b)];
-    assert_eq!(vintages.rows, [pair(1, 60), pair(2, 85)], "nothing is rewritten");
+    let pair = |a: &str, b: &str| vec![Some(a.to_owned()), Some(b.to_owned())];
+    assert_eq!(vintages, [pair("1", "60"), pair("2", "85")], "nothing is rewritten");
     site.deliver(&[(8, 200..260)], true).await;
     assert_eq!(site.pass().await.released[0].cells, [1, 1]);
     assert_eq!(site.number(Audience::External, RECORDS).await, 145);
@@ -228,17 +229,17 @@ async fn the_store_is_a_copy_of_the_table() {
             site.ask(audience, "SELECT * FROM traffic_hourly_windows ORDER BY 1, 2").await,
         );
         let frozen = truth(&site.steward, audience).await;
-        assert_eq!(before.1.rows.len(), frozen.len());
+        assert_eq!(before.1.len(), frozen.len());
         let mut cells: Vec<_> = frozen.iter().flat_map(|f| f.window.cells.iter().map(move |c| (f, c))).collect();
         cells.sort_by_key(|(f, _)| (f.window.hour, f.window.vintage));
-        assert_eq!(before.0.rows.len(), cells.len());
-        for (row, (frozen, cell)) in before.0.rows.iter().zip(cells) {
-            assert_eq!(row[0], Value::Text(publish::store::hour_text(frozen.window.hour)));
-            assert_eq!(row[1], Value::Integer(frozen.window.vintage.into()));
-            assert_eq!(row[5], Value::Text("other-intl".into()));
-            assert_eq!((&row[8], &row[13]), (&Value::Integer(cell.records), &Value::Integer(cell.a_parties)));
-            assert_eq!(row[10], cell.sums[0].map_or(Value::Null, Value::Integer));
-            assert_eq!(row[12], cell.sums[2].map_or(Value::Null, |micro| Value::Real(micro as f64 / 1e6)));
+        assert_eq!(before.0.len(), cells.len());
+        for (row, (frozen, cell)) in before.0.iter().zip(cells) {
+            let text = |n: i64| Some(n.to_string());
+            assert_eq!(row[0], Some(publish::store::hour_text(frozen.window.hour)));
+            assert_eq!((&row[1], row[5].as_deref()), (&text(frozen.window.vintage.into()), Some("other-intl")));
+            assert_eq!((&row[8], &row[13]), (&text(cell.records), &text(cell.a_parties)));
+            assert_eq!(row[10], cell.sums[0].and_then(text));
+            assert_eq!(row[12].as_ref().map(|r| r.parse().unwrap()), cell.sums[2].map(|micro| micro as f64 / 1e6));
         }
         std::fs::remove_file(store_path(&site.steward.store, audience)).unwrap();
         assert!(site.pass().await.published > 0);
@@ -283,10 +284,10 @@ async fn a_pass_cut_off_anywhere_comes_out_the_same() {
     assert_eq!((again.released.len(), again.published), (0, 4), "published, not released again");
     assert_eq!(site.number(Audience::Internal, RECORDS).await, 85);
     // rows there, mark lost: the unique keys keep each row once
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&site.steward.store);
-    let mut connection = sqlx::ConnectOptions::connect(&options).await.unwrap();
+    let options = SqliteConnectOptions::new().filename(&site.steward.store);
+    let mut connection = options.connect().await.unwrap();
     sqlx::query("DELETE FROM release_files").execute(&mut connection).await.unwrap();
-    sqlx::Connection::close(connection).await.unwrap();
+    connection.close().await.unwrap();
     site.pass().await;
     assert_eq!(site.number(Audience::Internal, "SELECT count(*) FROM traffic_hourly_vintages").await, 2);
     assert_eq!(site.number(Audience::Internal, "SELECT count(*) FROM traffic_hourly_windows").await, 2);
