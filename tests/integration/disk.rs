@@ -250,7 +250,9 @@ impl Op {
         let mut quoted = args.split('"').skip(1).step_by(2).map(PathBuf::from);
         let of_descriptor = || Some(PathBuf::from(args.split_once('<')?.1.split_once('>')?.0));
         match name {
-            "openat" | "creat" => (name == "creat" || args.contains("O_CREAT")).then(|| quoted.next().map(Op::Create))?,
+            "openat" | "creat" => {
+                (name == "creat" || args.contains("O_CREAT")).then(|| quoted.next().map(Op::Create))?
+            }
             "mkdir" | "mkdirat" => quoted.next().map(Op::Folder),
             "link" | "linkat" => Some(Op::Link(quoted.next()?, quoted.next()?)),
             "rename" | "renameat" | "renameat2" => Some(Op::Rename(quoted.next()?, quoted.next()?)),

@@ -4,9 +4,12 @@
 //! Needs what `tests/run` installs (CDRVEIL_TEST_PYTHON, CDRVEIL_TEST_SPARK_JARS). A missing tool is
 //! a failure, never a skip.
 
+mod contract;
 mod disk;
 mod kills;
 mod power;
+mod recount;
+mod sealed;
 mod site;
 mod twin;
 mod two_processes;

@@ -96,15 +96,7 @@ fn a_power_cut_around_a_checkpoint() {
 }
 
 /// Cuts the power, restarts, and recounts.
-fn cut(
-    home: &Site,
-    base: &Path,
-    trace: &Trace,
-    moment: usize,
-    rng: &mut StdRng,
-    files: &[PathBuf],
-    expected: &Value,
-) {
+fn cut(home: &Site, base: &Path, trace: &Trace, moment: usize, rng: &mut StdRng, files: &[PathBuf], expected: &Value) {
     let luck = *[0.0, 0.0, 0.5].choose(rng).unwrap();
     let twin = Twin::from(home, base, "cut", BLOCK);
     trace.cut(moment, luck, rng, &twin.dir);
@@ -118,9 +110,8 @@ fn the_simulation_notices_a_missing_sync(home: &Site, trace: &Trace, run: &Twin<
     for (trace, whole) in [(trace.without_syncs(".parquet"), false), (trace.without_syncs(".nothing"), true)] {
         let twin = Twin::of(home, "control", BLOCK);
         trace.cut(trace.len(), 0.0, rng, &twin.dir);
-        let same = |p: &PathBuf| {
-            std::fs::read(p).ok() == std::fs::read(twin.dir.join(p.strip_prefix(&run.dir).unwrap())).ok()
-        };
+        let same =
+            |p: &PathBuf| std::fs::read(p).ok() == std::fs::read(twin.dir.join(p.strip_prefix(&run.dir).unwrap())).ok();
         let written = parquet_files(&run.dir);
         assert!(written.len() >= 5);
         assert_eq!(written.iter().all(same), whole);

@@ -188,10 +188,17 @@ impl Run {
 /// Runs a script of `tests/integration/` under the Python that `tests/run` installed, and returns
 /// the JSON on its last line.
 pub fn python<A: AsRef<OsStr>>(script: &str, args: impl IntoIterator<Item = A>) -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/integration").join(script);
-    let run = Run::of(Command::new(interpreter()).arg(path).args(args).env("PYTHONWARNINGS", "ignore"));
+    let run = Run::of(self::script(script).args(args));
     assert_eq!(run.code, 0, "{script}\n{}\n{}", run.stdout, run.stderr);
     run.json()
+}
+
+/// A script of `tests/integration/`, without arguments yet.
+pub fn script(name: &str) -> Command {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/integration").join(name);
+    let mut command = Command::new(interpreter());
+    command.arg("-B").arg(path).env("PYTHONWARNINGS", "ignore");
+    command
 }
 
 fn interpreter() -> PathBuf {

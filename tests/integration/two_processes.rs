@@ -56,10 +56,8 @@ fn two_processes_on_one_feed_load_every_record_once() {
 
 /// Runs both, each stopped and continued at random, until both are over.
 fn at_once(twin: &Twin<'_>, files: [&Vec<PathBuf>; 2], rng: &mut StdRng) -> [Run; 2] {
-    let mut children: Vec<Child> = files
-        .iter()
-        .map(|f| twin.ingest(f).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
-        .collect();
+    let mut children: Vec<Child> =
+        files.iter().map(|f| twin.ingest(f).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()).collect();
     while children.iter_mut().any(|c| c.try_wait().unwrap().is_none()) {
         let child = &mut children[rng.random_range(0..2)];
         let pause = Duration::from_millis(rng.random_range(0..250));
