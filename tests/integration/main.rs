@@ -8,8 +8,11 @@
 #![allow(clippy::disallowed_methods, reason = "tests/run says by the environment what it installed, and where")]
 
 mod contract;
+mod disk;
 mod kills;
+mod power;
 mod recount;
 mod sealed;
 mod site;
 mod twin;
+mod two_processes;
