@@ -175,10 +175,29 @@ impl BatchLog {
         match durable::put_new(&path, &text) {
             Ok(()) => Ok(Put::Done),
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                // The other writer may not have come to it yet, and the tables follow at once.
+                self.sync()?;
                 let standing = read_manifest(&path)?;
                 Ok(if standing.batch == manifest.batch { Put::Done } else { Put::Taken(Box::new(standing)) })
             }
             Err(e) => Err(LakeError::io("cannot put manifest", &path)(e)),
+        }
+    }
+
+    /// Makes durable what stands in the log, whoever put it there.
+    pub fn sync(&self) -> Result<(), LakeError> {
+        match durable::sync_folder(&self.dir) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other.map_err(LakeError::io("cannot sync", &self.dir)),
+        }
+    }
+
+    /// Whether this very batch stands at its number.
+    pub fn holds(&self, manifest: &Manifest) -> Result<bool, LakeError> {
+        match self.read(manifest.number) {
+            Ok(standing) => Ok(standing.batch == manifest.batch),
+            Err(LakeError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(e),
         }
     }
 

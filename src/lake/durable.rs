@@ -34,7 +34,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_folder(parent(path))
 }
 
-/// Makes folders down to `path`, each durable in its parent.
+/// Makes folders down to `path`, each durable in its parent before anything is made in it.
 pub fn create_folders(path: &Path) -> Result<(), LakeError> {
     let mut missing = Vec::new();
     let mut at = path;
@@ -42,6 +42,9 @@ pub fn create_folders(path: &Path) -> Result<(), LakeError> {
         missing.push(at);
         at = parent(at);
     }
+    // The deepest that stands may be the work of a process that was killed, or is not done, before
+    // it was durable. Those above it are: they were synced before it was made.
+    sync_folder(parent(at)).map_err(LakeError::io("cannot sync", at))?;
     for folder in missing.into_iter().rev() {
         match fs::create_dir(folder) {
             Err(e) if e.kind() != io::ErrorKind::AlreadyExists => {

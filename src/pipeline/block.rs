@@ -15,7 +15,7 @@ use crate::sink::encode::{Group, TableFormat};
 use crate::sink::identities::SealedBefore;
 use crate::sink::quarantine::Refused;
 use crate::sink::{SinkError, cdr, evidence, identities, quarantine};
-use crate::tally::Partial;
+use crate::tally::{Cube, Partial};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -80,13 +80,20 @@ pub struct WorkerState {
     pub generation: u64,
 }
 
+impl WorkerState {
+    /// Forgets what it did for a stage that was dropped.
+    pub fn at_generation(&mut self, generation: u64, cube: &Cube) {
+        self.sealed_before.at_generation(generation);
+        if self.generation != generation {
+            self.partial = Partial::new(cube);
+            self.generation = generation;
+        }
+    }
+}
+
 /// Takes one block from bytes (or fields) to encoded row groups of every table.
 pub fn process(job: Job, feed: &Feed, formats: &Formats, state: &mut WorkerState) -> Result<Done, SinkError> {
-    state.sealed_before.at_generation(job.generation);
-    if state.generation != job.generation {
-        state.partial = Partial::new(&feed.cube);
-        state.generation = job.generation;
-    }
+    state.at_generation(job.generation, &feed.cube);
     let decoded = match job.work {
         Work::Raw(batch, decoder) => decoder.decode(batch),
         Work::Decoded(decoded) => *decoded,

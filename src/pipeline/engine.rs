@@ -246,7 +246,7 @@ impl<'a> Engine<'a> {
             return Ok(Progress::Committed);
         }
         self.drain()?;
-        let partial = self.pool.flush()?;
+        let partial = self.pool.flush(self.generation)?;
         let open_before = self.halves.committed();
         let (open, open_after) = self.halves.to_commit(&self.keys);
         self.batch();
@@ -260,7 +260,18 @@ impl<'a> Engine<'a> {
         let gaps = self.sequence_gaps(&mut batch.sequences);
         let mut manifest = self.manifest(&batch, adds, open, finished);
         loop {
-            match self.runtime.block_on(self.committer.commit(&mut manifest))? {
+            let outcome = match self.runtime.block_on(self.committer.commit(&mut manifest)) {
+                Ok(outcome) => outcome,
+                Err(e) => {
+                    // A manifest that stands, or may stand, owns its files: whoever comes next
+                    // finishes it with them.
+                    if !self.committer.surely_not_put(&manifest) {
+                        batch.stage.committed();
+                    }
+                    return Err(e.into());
+                }
+            };
+            match outcome {
                 Outcome::Committed(commit::Committed { number, .. }) => {
                     batch.stage.committed();
                     self.took_effect(&manifest, gaps);
@@ -269,6 +280,9 @@ impl<'a> Engine<'a> {
                 }
                 Outcome::Overtaken(other) => {
                     self.ledger.extend(other.sources.iter().filter_map(|s| s.file.clone()));
+                    // A feed's watermark never goes back, whoever moved it.
+                    self.watermark_ms = self.watermark_ms.max(other.watermark_ms);
+                    manifest.watermark_ms = manifest.watermark_ms.max(other.watermark_ms);
                     let theirs =
                         manifest.sources.iter().any(|s| s.file.as_ref().is_some_and(|f| self.ledger.contains(f)));
                     if theirs || manifest.append.is_some() || open_before + open_after > 0 {

@@ -11,8 +11,8 @@ use std::thread::JoinHandle;
 
 enum Order {
     Process(Box<Job>),
-    /// Hand over what was tallied since the last time.
-    Flush,
+    /// Hand over what was tallied since the last time, for the stage of this generation.
+    Flush(u64),
 }
 
 enum Answer {
@@ -63,11 +63,11 @@ impl Pool {
         Ok(())
     }
 
-    /// What all workers tallied since the last flush. Only with no block under way.
-    pub fn flush(&mut self) -> Result<Partial, PipelineError> {
+    /// What all workers tallied for the stage of `generation`. Only with no block under way.
+    pub fn flush(&mut self, generation: u64) -> Result<Partial, PipelineError> {
         debug_assert_eq!(self.pending, 0);
         for _ in 0..self.threads.len() {
-            self.send(Order::Flush)?;
+            self.send(Order::Flush(generation))?;
         }
         let mut whole: Option<Partial> = None;
         for _ in 0..self.threads.len() {
@@ -112,7 +112,8 @@ fn work(incoming: &Receiver<Order>, outgoing: &Sender<Answer>, feed: &Feed, form
     while let Ok(order) = incoming.recv() {
         let answer = match order {
             Order::Process(job) => Answer::Done(process(*job, feed, formats, &mut state).map(Box::new)),
-            Order::Flush => {
+            Order::Flush(generation) => {
+                state.at_generation(generation, &feed.cube);
                 // Each worker takes one flush: nobody asks again before all have one.
                 barrier.wait();
                 Answer::Tallied(Box::new(std::mem::replace(&mut state.partial, Partial::new(&feed.cube))))

@@ -41,6 +41,11 @@ fn filter(values: &[u8], fpp: f64) -> Result<Sbbf> {
     Ok(filter)
 }
 
+/// A column of byte strings without nulls, already in PLAIN form: each with its length before it.
+pub fn blobs(column: &ColumnDescPtr, plain: Vec<u8>, rows: usize) -> Result<Chunk> {
+    Pages::new().data(plain, rows, Encoding::PLAIN)?.finish(column, rows, None)
+}
+
 /// Key of a row that has no value.
 pub const NULL: u16 = u16::MAX;
 
@@ -270,5 +275,9 @@ mod tests {
         assert_eq!(batch.column(0).as_fixed_size_binary().value(2), [7; 16]);
         let batch = read(write(ColumnKind::String, false, |c| symbols(c, &[0; 5], &["only"]).unwrap()));
         assert_eq!(batch.column(0).as_string::<i32>().value(4), "only");
+        let plain = [&[2, 0, 0, 0, 8, 9][..], &[0; 4], &[1, 0, 0, 0, 7]].concat();
+        let batch = read(write(ColumnKind::Binary, false, |c| blobs(c, plain.clone(), 3).unwrap()));
+        let got: Vec<&[u8]> = batch.column(0).as_binary::<i32>().iter().flatten().collect();
+        assert_eq!(got, [&[8, 9][..], &[], &[7]]);
     }
 }

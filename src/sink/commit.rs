@@ -47,6 +47,9 @@ impl Committer {
             let contract = contracts.iter().find(|c| c.name == name).expect("a contract for every table");
             tables.push((name, Table::open_or_create(&table_folder(site, name), contract).await?));
         }
+        // Whoever put the newest manifest may have been killed before it was durable; the tables
+        // must never know more than the log.
+        log.sync()?;
         let manifests = log.read_from(1)?;
         let mut committer = Committer { log, tables, last: 0 };
         if let Some(newest) = manifests.last() {
@@ -80,6 +83,11 @@ impl Committer {
                 Ok(Outcome::Committed(Committed { number: manifest.number, _made_here: () }))
             }
         }
+    }
+
+    /// After a failed commit: nothing of `manifest` stands in the log, and nothing of it ever will.
+    pub fn surely_not_put(&self, manifest: &Manifest) -> bool {
+        self.log.holds(manifest).is_ok_and(|standing| !standing)
     }
 
     /// Brings every table up to `manifest`, whoever wrote it, with the very files it names.

@@ -96,6 +96,7 @@ impl TableFormat {
                     let bloom = self.lookup[i].then_some(BLOOM_FPP);
                     Encoded::Ours(chunk::ids(&column, &bytes, &valid, bloom).map_err(&refused)?)
                 }
+                Cells::Blobs(plain) => Encoded::Ours(chunk::blobs(&column, plain, rows).map_err(&refused)?),
                 Cells::Array(array) => {
                     for leaf in compute_leaves(self.schema.field(i), &array).map_err(&refused)? {
                         writer.write(&leaf).map_err(&refused)?;
@@ -118,6 +119,8 @@ pub(super) enum Cells {
     Symbols(Vec<u16>, Vec<Vec<u8>>),
     /// 16-byte values: those that are there, and which rows have one.
     Ids(Vec<u8>, Vec<bool>),
+    /// Byte strings, each with its length (4 bytes, little-endian) before it.
+    Blobs(Vec<u8>),
     Array(ArrayRef),
 }
 

@@ -151,7 +151,7 @@ impl Run {
         Run::ended(output)
     }
 
-    fn ended(output: Output) -> Run {
+    pub fn ended(output: Output) -> Run {
         Run {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
