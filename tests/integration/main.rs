@@ -4,12 +4,9 @@
 //! Needs what `tests/run` installs (CDRVEIL_TEST_PYTHON, CDRVEIL_TEST_SPARK_JARS). A missing tool is
 //! a failure, never a skip.
 
-<<<<<<< HEAD
 mod contract;
+mod kills;
 mod recount;
 mod sealed;
-=======
-mod kills;
->>>>>>> main
 mod site;
 mod twin;
