@@ -5,8 +5,10 @@
 //! a failure, never a skip.
 
 mod contract;
+mod hostile;
 mod kills;
 mod recount;
 mod sealed;
 mod site;
+mod sources;
 mod twin;
