@@ -3,10 +3,10 @@
 //! Each command is one file with its arguments and `run(args, &Context) -> Result<(), CliError>`.
 //! Results go to stdout, everything else to stderr.
 
-pub mod args;
 pub mod check;
 pub mod completions;
 pub mod context;
+pub mod demo;
 pub mod epoch;
 pub mod error;
 pub mod generate;
@@ -41,8 +41,12 @@ Exit codes: 0 done, with rejects or without; 1 failed, safe to repeat; 2 wrong u
 
 const CDRVEIL_HELP: &str = "\
 Examples:
+  cdrveil demo                             everything at once, on synthetic calls
   cdrveil init /srv/cdr --country BE       make a site: configuration, keys, inboxes
   cdrveil check --site /srv/cdr            is the configuration right?
+  cdrveil ingest --site /srv/cdr --feed asterisk Master.csv
+  cdrveil steward --site /srv/cdr --once   release what is complete
+  cdrveil query --site /srv/cdr --sql \"SELECT * FROM traffic_hourly LIMIT 10\"
   cdrveil generate --records 1000 | head   synthetic records to try it on
 
 Passphrases: CDRVEIL_PASSPHRASE_FILE names a file that holds the one of ingest/keys.age; without it
@@ -60,6 +64,7 @@ pub struct Cdrveil {
 
 #[derive(Subcommand)]
 pub enum Command {
+    Demo(demo::DemoArgs),
     Init(init::InitArgs),
     Check(check::CheckArgs),
     Steward(steward::StewardArgs),
@@ -99,6 +104,7 @@ pub fn main() -> ExitCode {
     start(|parsed: Cdrveil, environment| {
         let context = Context::new(parsed.common.site, parsed.common.json, environment);
         match parsed.command {
+            Command::Demo(args) => demo::run(args, &context),
             Command::Init(args) => init::run(args, &context),
             Command::Check(args) => check::run(args, &context),
             Command::Ingest(args) => ingest::run(args, &context),

@@ -184,6 +184,8 @@ async fn release_day(
     if table.append(APP, number, &files).await? == Appended::AlreadyThere {
         return Err(StewardError::Another { cube: steward.cube.name.clone() });
     }
+    // An append leaves the snapshot as it was; the next day counts on from the new mark.
+    table.refresh().await?;
     report.released.extend(released);
     Ok(())
 }

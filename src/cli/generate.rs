@@ -10,8 +10,16 @@ use crate::generate::format::Format;
 use crate::generate::{self, MAX_SUBSCRIBERS, Plan};
 use crate::record::time::Day;
 
-/// Write synthetic call records to standard output: the same options give the same bytes.
+/// Write synthetic call records to standard output: the same options give the same bytes
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  cdrveil generate --records 1000 > calls.csv
+  cdrveil generate --format asterisk --days 7 --seed 2 | zstd > Master.csv.zst
+  cdrveil generate --records 1000000 | cdrveil ingest --feed generic-voice -
+
+Formats without a time zone are written in the home country's local time: give such a feed that zone
+in its profile. No person stands behind a number, yet some are in real ranges: never dial one.")]
 pub struct GenerateArgs {
     /// generic-voice, generic-sms, generic-data, asterisk, freeswitch, cisco-cucm, kamailio,
     /// fixed-width or json-lines

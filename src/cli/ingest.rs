@@ -28,6 +28,7 @@ use std::time::{Duration, Instant};
 Examples:
   cdrveil ingest --feed generic-voice calls-2026-11-21.csv.gz
   zcat old/*.gz | cdrveil ingest --feed asterisk -       (standard input cannot tell a re-delivery)
+  cdrveil ingest --feed generic-voice --accept-late unlimited 2024-*.csv     (epochs: cdrveil-vault)
   cdrveil ingest --feed generic-voice --watch            (the feed's inbox, until SIGTERM)
 
 A file is loaded whole or not at all, once, whatever its name. Refused records go sealed to

@@ -7,6 +7,7 @@ use crate::query::{self, Answer, Limits, QueryError, Value};
 use crate::release::rules::Audience;
 use comfy_table::{CellAlignment, Table, presets};
 use std::fmt::Write as _;
+use std::path::Path;
 use std::time::Duration;
 
 /// Ask the released aggregates one SQL question
@@ -14,6 +15,12 @@ use std::time::Duration;
 /// Everything in the release store has passed the rules of release, so any statement that reads is
 /// welcome; anything else is refused. Without --sql, lists what there is to ask.
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  cdrveil query                                          what there is to ask
+  cdrveil query --sql \"SELECT hour, service, records FROM traffic_hourly ORDER BY hour\"
+  cdrveil query --format csv --sql \"SELECT * FROM traffic_hourly\" > cells.csv
+  cdrveil query --sql \"SELECT * FROM traffic_hourly_windows\"   how much of each hour is withheld, and why")]
 pub struct QueryArgs {
     /// One statement: SELECT, WITH, VALUES or EXPLAIN
     #[arg(long, value_name = "STATEMENT")]
@@ -53,25 +60,29 @@ pub fn run(args: QueryArgs, context: &Context) -> Result<(), CliError> {
     let audience = if args.audience == Whose::Internal { Audience::Internal } else { Audience::External };
     let store = store_path(&context.site()?.release.store, audience);
     let format = if context.json { Format::Json } else { args.format };
+    let text = match &args.sql {
+        None => listing(&finished(query::shapes(&store))?, format),
+        Some(sql) => {
+            let limits = Limits { rows: args.max_rows, time: Duration::from_secs(args.timeout_s) };
+            written(&ask(&store, sql, limits)?, format)
+        }
+    };
+    context.print_lines(&[text.trim_end_matches('\n').to_owned()]);
+    Ok(())
+}
+
+/// Asks a store one statement; `demo` does, too.
+pub fn ask(store: &Path, sql: &str, limits: Limits) -> Result<Answer, CliError> {
+    finished(query::ask(store, sql, limits))
+}
+
+fn finished<T>(question: impl Future<Output = Result<T, QueryError>>) -> Result<T, CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| CliError::failed(format!("cannot start: {e}")))?;
-    let answer = runtime.block_on(async {
-        match &args.sql {
-            None => Ok(listing(&query::shapes(&store).await?, format)),
-            Some(sql) => {
-                let limits = Limits { rows: args.max_rows, time: Duration::from_secs(args.timeout_s) };
-                Ok(written(&query::ask(&store, sql, limits).await?, format))
-            }
-        }
-    });
-    match answer {
-        Ok(text) => context.print_lines(&[text.trim_end_matches('\n').to_owned()]),
-        Err(e @ QueryError::NoStore(_)) => {
-            return Err(CliError::failed(e.to_string()).fix("run `cdrveil steward --once`"));
-        }
-        Err(e) => return Err(CliError::usage(e.to_string())),
-    }
-    Ok(())
+    runtime.block_on(question).map_err(|e| match e {
+        QueryError::NoStore(_) => CliError::failed(e.to_string()).fix("run `cdrveil steward --once`"),
+        e => CliError::usage(e.to_string()),
+    })
 }
 
 fn written(answer: &Answer, format: Format) -> String {

@@ -2,6 +2,7 @@
 
 use super::context::Context;
 use super::error::CliError;
+use crate::clock::Clock;
 use crate::config::Site;
 use crate::publish::store::hour_text;
 use crate::record::time::Day;
@@ -15,6 +16,13 @@ use std::fmt::Write as _;
 
 /// Release what is complete: judge closed windows, freeze what may be shown, publish it
 #[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  cdrveil steward --once            one pass, for a timer
+  cdrveil steward --once --json     the same, window by window, for machines
+
+A window is released when every feed has delivered past its end and release_after_hours have gone
+by. What came later makes a new vintage of the window; nothing released is rewritten.")]
 pub struct StewardArgs {
     /// One pass, then stop (this version has no other way)
     #[arg(long)]
@@ -32,16 +40,20 @@ pub fn run(args: StewardArgs, context: &Context) -> Result<(), CliError> {
         return Err(CliError::usage("no cube is on").fix("set traffic_hourly = true under [cubes]"));
     }
     let steward = of_site(&site);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|e| CliError::failed(format!("cannot start: {e}")))?;
-    let report =
-        runtime.block_on(steward::pass(&steward, &*context.clock)).map_err(|e| CliError::failed(e.to_string()))?;
+    let report = pass(&steward, &*context.clock)?;
     if context.json {
         context.print_json(&as_json(&report));
     } else {
         context.print_lines(&[as_text(&report, &steward).trim_end().to_owned()]);
     }
     Ok(())
+}
+
+/// One pass at the time of `clock`; `demo` makes one, too.
+pub fn pass(steward: &Steward, clock: &dyn Clock) -> Result<Report, CliError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| CliError::failed(format!("cannot start: {e}")))?;
+    runtime.block_on(steward::pass(steward, clock)).map_err(|e| CliError::failed(e.to_string()))
 }
 
 /// The steward of a configured site.

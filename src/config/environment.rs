@@ -24,6 +24,12 @@ impl Environment {
         Environment { variables: variables.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect() }
     }
 
+    /// The same with `name` set to `value`.
+    pub fn with(mut self, name: &str, value: &str) -> Environment {
+        self.variables.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
     /// File with the passphrase of `ingest/keys.age`.
     pub fn passphrase_file(&self) -> Option<PathBuf> {
         self.path(PASSPHRASE_FILE)

@@ -85,3 +85,41 @@ fn sealed_columns() -> [Column; 4] {
         column("sealed", Binary, false),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lake::contract::ColumnKind;
+
+    /// As the documents write it.
+    fn type_name(kind: ColumnKind) -> &'static str {
+        match kind {
+            String | Symbol => "string",
+            Id | Binary | Header => "binary",
+            Integer => "integer",
+            Long => "long",
+            Boolean => "boolean",
+            Timestamp => "timestamp",
+            Date => "date",
+        }
+    }
+
+    #[test]
+    fn the_documents_name_every_column_and_no_other() {
+        for (contract, document) in [
+            (cdr(), include_str!("../../schemas/lake/cdr.md")),
+            (evidence(), include_str!("../../schemas/lake/evidence.md")),
+            (identities(), include_str!("../../schemas/lake/identities.md")),
+            (quarantine(), include_str!("../../schemas/lake/quarantine.md")),
+        ] {
+            let documented: Vec<&str> = document.lines().filter(|l| l.starts_with("| `")).collect();
+            assert_eq!(documented.len(), contract.columns.len(), "{}", contract.name);
+            for (column, line) in contract.columns.iter().zip(documented) {
+                let null = if column.nullable { "yes" } else { "no" };
+                let start = format!("| `{}` | {} | {null} |", column.name, type_name(column.kind));
+                assert!(line.starts_with(&start), "{}: {line}", contract.name);
+            }
+            assert!(document.contains(&format!("Partitioned by `{}`", contract.partition[0].name)));
+        }
+    }
+}

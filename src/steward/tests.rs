@@ -178,6 +178,15 @@ async fn windows_wait_for_the_watermark_and_are_released_once() {
 }
 
 #[tokio::test]
+async fn one_pass_releases_every_day_that_is_complete() {
+    let mut site = Site::new();
+    site.deliver(&[(-30, 0..40), (-5, 0..30), (3, 0..50)], true).await;
+    assert_eq!(site.pass().await.released.len(), 3, "three days, three commits");
+    assert_eq!(site.number(Audience::Internal, RECORDS).await, 120);
+    assert!(site.pass().await.released.is_empty());
+}
+
+#[tokio::test]
 async fn a_batch_that_the_tally_lacks_holds_everything() {
     let mut site = Site::new();
     site.deliver(&[(8, 0..60)], true).await;
