@@ -43,13 +43,15 @@ pub fn run(
     limits: Limits,
     observer: &mut dyn Observer,
 ) -> Result<(), PipelineError> {
-    let mut loader = Loader { engine, limits, shared: Vec::new(), last: false, observer };
+    let mut loader = Loader { engine, limits, shared: Vec::new(), taken: 0, last: false, observer };
     for (i, input) in inputs.iter().enumerate() {
         loader.last = i + 1 == inputs.len();
         loader.load(input)?;
     }
     loader.expire_halves()?;
-    loader.commit_shared(true)
+    loader.commit_shared(true)?;
+    loader.engine.summary.files.sort_by_key(|f| f.input);
+    Ok(())
 }
 
 /// Loads one input after the other; small ones wait in `shared` for their common commit.
@@ -58,6 +60,8 @@ pub struct Loader<'e, 'a> {
     pub limits: Limits,
     /// Small files staged and not committed, with their reports.
     pub shared: Vec<(PathBuf, FileReport)>,
+    /// Inputs taken so far.
+    pub taken: usize,
     /// The run ends with this input.
     pub last: bool,
     pub observer: &'e mut dyn Observer,
@@ -73,13 +77,16 @@ impl Loader<'_, '_> {
     /// Loads one input. Files that cannot be loaded are reported, not errors.
     pub fn load(&mut self, input: &Input) -> Result<Fate, PipelineError> {
         let staged = self.stage(input)?;
+        self.taken += 1;
         match staged {
-            Staged::Settled(report) => {
+            Staged::Settled(mut report) => {
+                report.input = self.taken;
                 let fate = report.fate;
                 self.settle(report);
                 Ok(fate)
             }
-            Staged::Small(report) => {
+            Staged::Small(mut report) => {
+                report.input = self.taken;
                 let path = match input {
                     Input::File(path) => path.clone(),
                     Input::Stdin => PathBuf::from("-"),
@@ -308,7 +315,7 @@ fn source(file: Option<String>, finished: &Finished, records: u64) -> Source {
 }
 
 pub(super) fn report(path: &str, fate: Fate, records: u64, bytes: u64) -> FileReport {
-    FileReport { path: path.to_owned(), fate, reason: None, records, bytes, usage: false, identity: None }
+    FileReport { path: path.to_owned(), fate, reason: None, records, bytes, usage: false, identity: None, input: 0 }
 }
 
 pub(super) fn refused(path: &str, error: &SourceError) -> FileReport {
@@ -320,5 +327,5 @@ pub(super) fn refused(path: &str, error: &SourceError) -> FileReport {
 
 pub(super) fn unreadable(path: &str, code: &str, words: &str, usage: bool) -> FileReport {
     let reason = Some(format!("{code}: {words}"));
-    FileReport { path: path.to_owned(), fate: Fate::Refused, reason, records: 0, bytes: 0, usage, identity: None }
+    FileReport { path: path.to_owned(), fate: Fate::Refused, reason, records: 0, bytes: 0, usage, identity: None, input: 0 }
 }

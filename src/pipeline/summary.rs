@@ -36,6 +36,9 @@ pub struct FileReport {
     /// How its content is recognised; known once it is loaded.
     #[serde(skip)]
     pub identity: Option<String>,
+    /// Which input of the run it was: small files are settled later than what came after them.
+    #[serde(skip)]
+    pub input: usize,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]

@@ -9,10 +9,12 @@
 
 mod contract;
 mod disk;
+mod hostile;
 mod kills;
 mod power;
 mod recount;
 mod sealed;
 mod site;
+mod sources;
 mod twin;
 mod two_processes;
