@@ -34,7 +34,7 @@ pub fn once(
     from_start: bool,
     observer: &mut dyn Observer,
 ) -> Result<(), PipelineError> {
-    let mut loader = Loader { engine, limits, shared: Vec::new(), last: false, observer };
+    let mut loader = Loader::new(engine, limits, observer);
     for (i, input) in inputs.iter().enumerate() {
         loader.last = i + 1 == inputs.len();
         let found = match input {

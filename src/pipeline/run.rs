@@ -43,7 +43,7 @@ pub fn run(
     limits: Limits,
     observer: &mut dyn Observer,
 ) -> Result<(), PipelineError> {
-    let mut loader = Loader { engine, limits, shared: Vec::new(), taken: 0, last: false, observer };
+    let mut loader = Loader::new(engine, limits, observer);
     for (i, input) in inputs.iter().enumerate() {
         loader.last = i + 1 == inputs.len();
         loader.load(input)?;
@@ -71,6 +71,12 @@ pub struct Loader<'e, 'a> {
 enum Staged {
     Small(FileReport),
     Settled(FileReport),
+}
+
+impl<'e, 'a> Loader<'e, 'a> {
+    pub fn new(engine: &'e mut Engine<'a>, limits: Limits, observer: &'e mut dyn Observer) -> Loader<'e, 'a> {
+        Loader { engine, limits, shared: Vec::new(), taken: 0, last: false, observer }
+    }
 }
 
 impl Loader<'_, '_> {
@@ -327,5 +333,14 @@ pub(super) fn refused(path: &str, error: &SourceError) -> FileReport {
 
 pub(super) fn unreadable(path: &str, code: &str, words: &str, usage: bool) -> FileReport {
     let reason = Some(format!("{code}: {words}"));
-    FileReport { path: path.to_owned(), fate: Fate::Refused, reason, records: 0, bytes: 0, usage, identity: None, input: 0 }
+    FileReport {
+        path: path.to_owned(),
+        fate: Fate::Refused,
+        reason,
+        records: 0,
+        bytes: 0,
+        usage,
+        identity: None,
+        input: 0,
+    }
 }

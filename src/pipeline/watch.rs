@@ -29,7 +29,7 @@ pub fn watch(
 ) -> Result<(), PipelineError> {
     let mut folder = Watch::new(inbox, settle, clock)?;
     let mut seen = Seen::open(engine.setting.site, &engine.setting.feed.name, engine);
-    let mut loader = Loader { engine, limits, shared: Vec::new(), taken: 0, last: false, observer };
+    let mut loader = Loader::new(engine, limits, observer);
     while !stop.load(Ordering::SeqCst) {
         let candidates = folder.next(PAUSE);
         loader.engine.refresh_keys()?;
