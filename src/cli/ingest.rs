@@ -92,8 +92,7 @@ pub fn ingest(
         if configured.kind == FeedKind::Append {
             return Err(CliError::usage("feeds of kind append are not followed yet"));
         }
-        let inbox = resolved(&context.site_dir, &configured.inbox);
-        watch::watch(&mut engine, &inbox, settle, limits, &stop, Arc::clone(&context.clock), observer)?;
+        watch::watch(&mut engine, &configured.inbox, settle, limits, &stop, Arc::clone(&context.clock), observer)?;
     } else {
         run::run(&mut engine, inputs, limits, observer)?;
     }
@@ -102,10 +101,6 @@ pub fn ingest(
     summary.records_per_second = (summary.records_in as f64 / summary.seconds.max(1e-9)).round();
     summary.peak_rss_bytes = peak_rss_bytes();
     Ok(summary)
-}
-
-fn resolved(site: &Path, path: &Path) -> PathBuf {
-    if path.is_absolute() { path.to_owned() } else { site.join(path) }
 }
 
 fn input(path: &Path) -> Input {

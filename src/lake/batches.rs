@@ -34,7 +34,7 @@ pub struct Manifest {
     pub counts: Counts,
     /// Every epoch in which this batch made pseudonyms.
     pub epochs: Vec<String>,
-    /// Newest event time this feed partition has seen up to here.
+    /// Newest event time this feed partition has seen up to here, floored to 15 minutes.
     pub watermark_ms: Option<i64>,
     /// The run that wrote this was finite and ended with this batch.
     pub finished: bool,

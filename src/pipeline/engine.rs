@@ -389,7 +389,7 @@ impl<'a> Engine<'a> {
             sources: batch.sources.clone(),
             counts: batch.counts.clone(),
             epochs: batch.epochs.iter().cloned().collect(),
-            watermark_ms: self.watermark_ms.max(batch.newest_ms),
+            watermark_ms: self.watermark_ms.max(batch.newest_ms.map(quarter)),
             finished,
             last_sequence: self.sequence_gaps(&mut sequences).1,
             adds,
@@ -410,6 +410,12 @@ impl<'a> Engine<'a> {
         self.summary.open = manifest.counts.open_after;
         self.summary.bytes_in += manifest.sources.iter().map(|s| s.bytes).sum::<u64>();
     }
+}
+
+/// Floored to 15 minutes: the log stands in the lake, where no exact time of a call may stand.
+fn quarter(ms: i64) -> i64 {
+    const QUARTER_MS: i64 = 15 * 60 * 1000;
+    ms.div_euclid(QUARTER_MS) * QUARTER_MS
 }
 
 /// The five tables a batch writes.

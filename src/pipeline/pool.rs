@@ -6,6 +6,7 @@ use crate::sink::SinkError;
 use crate::sink::identities::SealedBefore;
 use crate::tally::Partial;
 use crossbeam_channel::{Receiver, Sender, bounded};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Barrier};
 use std::thread::JoinHandle;
 
@@ -111,7 +112,11 @@ fn work(incoming: &Receiver<Order>, outgoing: &Sender<Answer>, feed: &Feed, form
         WorkerState { sealed_before: SealedBefore::new(), partial: Partial::new(&feed.cube), generation: 0 };
     while let Ok(order) = incoming.recv() {
         let answer = match order {
-            Order::Process(job) => Answer::Done(process(*job, feed, formats, &mut state).map(Box::new)),
+            Order::Process(job) => {
+                // A defect must not leave the collecting thread waiting for an answer.
+                let done = catch_unwind(AssertUnwindSafe(|| process(*job, feed, formats, &mut state)));
+                Answer::Done(done.unwrap_or(Err(SinkError::Defect)).map(Box::new))
+            }
             Order::Flush(generation) => {
                 state.at_generation(generation, &feed.cube);
                 // Each worker takes one flush: nobody asks again before all have one.
