@@ -8,8 +8,13 @@
 #![allow(clippy::disallowed_methods, reason = "tests/run says by the environment what it installed, and where")]
 
 mod contract;
+mod disk;
+mod hostile;
 mod kills;
+mod power;
 mod recount;
 mod sealed;
 mod site;
+mod sources;
 mod twin;
+mod two_processes;

@@ -176,6 +176,11 @@ impl Run {
         summary
     }
 
+    /// The summary, or null where the run failed before there was one.
+    pub fn summary_if_any(&self) -> Value {
+        if self.stdout.trim().is_empty() { Value::Null } else { self.summary() }
+    }
+
     /// The error object that `--json` puts on the last line of stderr.
     pub fn error(&self) -> Value {
         let last = self.stderr.lines().last().unwrap_or_default();
