@@ -34,7 +34,7 @@ pub fn once(
     from_start: bool,
     observer: &mut dyn Observer,
 ) -> Result<(), PipelineError> {
-    let mut loader = Loader { engine, limits, shared: Vec::new(), last: false, observer };
+    let mut loader = Loader { engine, limits, shared: Vec::new(), taken: 0, last: false, observer };
     for (i, input) in inputs.iter().enumerate() {
         loader.last = i + 1 == inputs.len();
         let found = match input {
@@ -281,7 +281,7 @@ impl Follower {
             }
         };
         let records_before = loader.engine.staged_records();
-        let stretch = self.stretch.get_or_insert_with(|| Stretch { offset: batch.offset, bytes: 0, records_before });
+        let stretch = self.stretch.get_or_insert(Stretch { offset: batch.offset, bytes: 0, records_before });
         stretch.bytes += batch.bytes.len() as u64;
         self.inside_record = batch.oversize && !batch.bytes.ends_with(b"\n");
         loader.submit(batch, &decoder, &mut self.oversize)

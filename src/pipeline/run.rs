@@ -327,5 +327,14 @@ pub(super) fn refused(path: &str, error: &SourceError) -> FileReport {
 
 pub(super) fn unreadable(path: &str, code: &str, words: &str, usage: bool) -> FileReport {
     let reason = Some(format!("{code}: {words}"));
-    FileReport { path: path.to_owned(), fate: Fate::Refused, reason, records: 0, bytes: 0, usage, identity: None, input: 0 }
+    FileReport {
+        path: path.to_owned(),
+        fate: Fate::Refused,
+        reason,
+        records: 0,
+        bytes: 0,
+        usage,
+        identity: None,
+        input: 0,
+    }
 }

@@ -276,7 +276,7 @@ fn a_batch_that_took_too_long_is_given_up() {
     let (desk, clock) = Desk::at(MIDNIGHT_MS);
     desk.append("v.csv", "start,a_number,b_number\n2026-11-21T10:00:00Z,+32475000001,+32475000002\n");
     desk.with_engine("generic-voice", |engine, limits| {
-        let mut loader = Loader { engine, limits, shared: Vec::new(), last: false, observer: &mut Silent };
+        let mut loader = Loader { engine, limits, shared: Vec::new(), taken: 0, last: false, observer: &mut Silent };
         loader.load(&Input::File(desk.path("v.csv"))).unwrap();
         clock.set_ms(MIDNIGHT_MS + 12 * 3_600_000 + 1);
         assert!(matches!(loader.commit_shared(true), Err(PipelineError::TooLong { .. })));

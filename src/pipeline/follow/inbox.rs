@@ -35,7 +35,7 @@ pub fn watch(
     stop: &AtomicBool,
     observer: &mut dyn Observer,
 ) -> Result<(), PipelineError> {
-    let loader = Loader { engine, limits, shared: Vec::new(), last: false, observer };
+    let loader = Loader { engine, limits, shared: Vec::new(), taken: 0, last: false, observer };
     let mut inbox = Inbox { dir: inbox, from_start, loader, followers: Vec::new(), settled: HashMap::new() };
     let (mut next_scan, mut committed) = (Instant::now(), Instant::now());
     while !stop.load(Ordering::SeqCst) {
