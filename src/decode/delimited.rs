@@ -98,7 +98,7 @@ fn places(window: &[u8; 64], byte: u8) -> u64 {
     words.iter().enumerate().fold(0, |bits, (n, word)| {
         let x = u64::from_le_bytes(*word) ^ pattern;
         // The high bit of every byte of `x` that is 0, without a carry from one byte to the next.
-        let zero = !((x & LOW7) + LOW7 | x | LOW7);
+        let zero = !(((x & LOW7) + LOW7) | x | LOW7);
         // The product gathers the eight high bits, in order, in its top byte.
         bits | ((zero >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56) << (n * 8)
     })
