@@ -183,7 +183,7 @@ pub(super) struct Follower {
     /// File number of `append` that `decoder` and `stretch` are of.
     part: u32,
     decoder: Option<Arc<FileDecoder>>,
-    /// End of what the workers were handed.
+    /// End of what the workers were handed; at first the start of the file, if it is new.
     at: Option<Position>,
     /// What the last commit said; `at` moves away from it.
     committed: Option<Position>,
@@ -219,10 +219,11 @@ impl Follower {
         Ok(Follower {
             path: place.path.clone(),
             key: place.key.clone(),
+            known_before: from.is_some_and(|p| p.offset > 0),
+            at: from.or(append.beginning()),
             append,
             part: 0,
             decoder: None,
-            at: from,
             committed,
             stretch: None,
             held: None,
@@ -231,7 +232,6 @@ impl Follower {
             staged: (0, 0),
             records: 0,
             bytes: 0,
-            known_before: from.is_some(),
         })
     }
 
@@ -335,7 +335,7 @@ impl Follower {
         (self.part, self.decoder, self.at, self.committed) = (0, None, from, from);
         (self.stretch, self.held, self.oversize, self.inside_record) = (None, None, None, false);
         self.staged = (0, 0);
-        self.known_before |= from.is_some();
+        self.known_before |= from.is_some_and(|p| p.offset > 0);
         Ok(())
     }
 

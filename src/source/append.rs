@@ -108,6 +108,13 @@ impl Append {
         self.position
     }
 
+    /// The start of the file that is read first, by its inode alone: stored at once, it finds the file
+    /// again if it is rotated away before its first records are. `None` while there is no file.
+    pub fn beginning(&self) -> Option<Position> {
+        let part = self.part.as_ref().filter(|part| self.position.is_none() && part.framer.offset() == 0);
+        part.map(|part| part.position(&self.keyed))
+    }
+
     /// Bytes read after the last record delivered: a record whose end has not been written yet.
     pub fn pending(&self) -> usize {
         self.part.as_ref().map_or(0, |part| part.framer.pending())

@@ -102,6 +102,10 @@ impl Inbox<'_, '_, '_> {
                 let follower = Follower::new(&self.loader, &place, self.from_start)?;
                 self.loader.observer.file_begins(&name, None);
                 self.followers.push(follower);
+                // Its start at once: should it be rotated before its first commit, it is still found.
+                if !self.followers.iter().any(|f| f.inside_record) {
+                    commit(&mut self.followers, &mut self.loader, false)?;
+                }
                 Ok(true)
             }
             Ok(Found::Whole) => {
