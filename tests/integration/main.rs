@@ -5,6 +5,7 @@
 //! a failure, never a skip.
 
 mod contract;
+mod errors;
 mod hostile;
 mod kills;
 mod recount;

@@ -176,6 +176,7 @@ impl Run {
         summary
     }
 
+    #[allow(dead_code, reason = "for the leak test, a binary of its own")]
     /// The summary, or null where the run failed before there was one.
     pub fn summary_if_any(&self) -> Value {
         if self.stdout.trim().is_empty() { Value::Null } else { self.summary() }
