@@ -4,6 +4,8 @@
 //!
 //! The search itself is `tests/integration/leaks.py`, with a planted control for every encoding.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends there")]
+
 #[path = "integration/site.rs"]
 #[allow(dead_code, reason = "shared with the integration tests, which use all of it")]
 mod site;

@@ -8,7 +8,7 @@ use super::{Feed, Keys, PipelineError};
 use crate::clock::Clock;
 use crate::failpoint;
 use crate::keys::KeySource;
-use crate::lake::batches::{AppendPosition, Counts, FORMAT, Manifest, Source};
+use crate::lake::batches::{AppendPosition, BatchLog, Counts, FORMAT, Manifest, Source};
 use crate::lake::contract::{Column, ColumnKind, Contract, column};
 use crate::lake::durable::random_name;
 use crate::lake::sweep::Swept;
@@ -125,6 +125,19 @@ impl<'a> Engine<'a> {
             engine.halves.restore(&last.open, &engine.setting.feed, &engine.keys, forget)?;
         }
         Ok(engine)
+    }
+
+    /// Forgets what a dropped stage absorbed: open halves are again those of the newest manifest,
+    /// which may be another process's.
+    pub fn restore_halves(&mut self) -> Result<(), PipelineError> {
+        let feed = Arc::clone(&self.setting.feed);
+        if !feed.mapping.joins() {
+            return Ok(());
+        }
+        let log = BatchLog::new(&self.setting.site.join("lake"), &feed.name, self.setting.partition);
+        let newest = log.last()?;
+        let open = if newest > 0 { log.read(newest)?.open } else { Vec::new() };
+        self.halves.restore(&open, &feed, &self.keys, self.setting.forget_open)
     }
 
     /// Takes up new keys when the key file changed (a month began, an epoch was opened).

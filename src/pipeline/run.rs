@@ -210,7 +210,7 @@ impl Loader<'_, '_> {
         match self.engine.commit(self.last, self.observer)? {
             Progress::Committed => Ok(FileReport { identity, ..report(name, Fate::Loaded, records, finished.bytes) }),
             Progress::Dropped => {
-                self.restore_halves()?;
+                self.engine.restore_halves()?;
                 Ok(report(name, Fate::AlreadyLoaded, 0, finished.bytes))
             }
         }
@@ -218,14 +218,8 @@ impl Loader<'_, '_> {
 
     fn give_up(&mut self, report: FileReport) -> Result<FileReport, PipelineError> {
         self.engine.abandon()?;
-        self.restore_halves()?;
+        self.engine.restore_halves()?;
         Ok(report)
-    }
-
-    /// What a dropped stage absorbed must be absorbed again from the last manifest on.
-    fn restore_halves(&mut self) -> Result<(), PipelineError> {
-        let feed = Arc::clone(&self.engine.setting.feed);
-        if feed.mapping.joins() { Err(PipelineError::Overtaken { feed: feed.name.clone() }) } else { Ok(()) }
     }
 
     /// Hands a batch to the workers; where calls must be joined, decoding stays in order.
@@ -284,7 +278,7 @@ impl Loader<'_, '_> {
                 Ok(())
             }
             Progress::Dropped => {
-                self.restore_halves()?;
+                self.engine.restore_halves()?;
                 for (path, report) in std::mem::take(&mut self.shared) {
                     if path == Path::new("-") {
                         return Err(PipelineError::Overtaken { feed: report.path });

@@ -7,8 +7,11 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and may talk")]
 #![allow(clippy::disallowed_methods, reason = "tests/run says by the environment what it installed, and where")]
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends there")]
+
 mod contract;
 mod disk;
+mod errors;
 mod hostile;
 mod kills;
 mod power;

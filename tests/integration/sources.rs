@@ -203,6 +203,35 @@ fn a_call_whose_records_stand_in_two_files_is_one_row() {
     assert_balanced(&site, "kamailio");
 }
 
+/// Files too large to be held in memory are staged before it is known whether they are whole and new.
+#[test]
+fn a_large_file_of_halves_that_is_given_up_leaves_open_calls_open() {
+    let site = Site::of_country("BE");
+    let big = site.files().join("big.log");
+    generate(&big, &["--format", "kamailio", "--records", "200000", "--broken", "0"]);
+    let text = std::fs::read_to_string(&big).unwrap();
+    assert!(text.len() > 17 << 20, "{} bytes are read in two batches", text.len());
+    let half = text.lines().find(|l| l.starts_with("INVITE|") && l.contains("|200|")).unwrap();
+    let half = format!("{}\n", half.replacen("INVITE|", "INVITE|a-tag-of-its-own", 1));
+    assert_eq!(site.load("kamailio", [site.file("half.log", &half)])["open"], 1);
+
+    let whole = gzip(text.as_bytes());
+    let cut = site.file("cut.log.gz", &whole[..whole.len() - 9]);
+    let other = site.file("other.log", half.replace("a-tag-of-its-own", "another-tag"));
+    let run = site.ingest("kamailio", [&cut, &other]);
+    let summary = run.summary();
+    assert_eq!([fate(&summary, 0), fate(&summary, 1)], ["waiting", "loaded"], "{summary}{}", run.stderr);
+    assert_eq!((run.code, &summary["records_in"], &summary["open"]), (1, &1.into(), &2.into()), "{summary}");
+
+    let loaded = site.load("kamailio", [&big]);
+    assert_eq!((&loaded["records_in"], fate(&loaded, 0)), (&200_000.into(), "loaded"), "{loaded}");
+    let again = site.load("kamailio", [site.file("again.log.gz", &whole)]);
+    assert_eq!((&again["records_in"], fate(&again, 0)), (&0.into(), "already_loaded"), "{again}");
+    let veiled = loaded["veiled"].as_u64().unwrap() as usize;
+    assert_eq!(sealed::rows(&site, "lake/cdr", "event_day"), veiled);
+    assert_balanced(&site, "kamailio");
+}
+
 /// `records in + open before = veiled + joined + quarantined + dropped + open after` in every manifest.
 fn assert_balanced(site: &Site, feed: &str) {
     for (i, manifest) in site.manifests(feed).iter().enumerate() {
