@@ -12,6 +12,9 @@
 //! was read was removed meanwhile.
 
 mod family;
+pub mod recognise;
+
+pub use crate::source::append::family::lives;
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -103,6 +106,11 @@ impl Append {
     /// Where the delivered records end: store it with them. `None` before the first ones.
     pub fn position(&self) -> Option<Position> {
         self.position
+    }
+
+    /// Bytes read after the last record delivered: a record whose end has not been written yet.
+    pub fn pending(&self) -> usize {
+        self.part.as_ref().map_or(0, |part| part.framer.pending())
     }
 
     /// The first bytes (at most 64 KiB) of the file that the last batch came from.

@@ -44,7 +44,7 @@ fn a_batch_is_finished_as_it_was_begun() {
         let (begun, named) = named_files(&twin.dir);
         edit(&twin.dir, &home);
         let mut again = Command::new("faketime");
-        again.args(["-f", "+70d"]).arg(env!("CARGO_BIN_EXE_cdrveil"));
+        again.args(["-f", "+20d"]).arg(env!("CARGO_BIN_EXE_cdrveil"));
         let plain = twin.ingest(&files);
         again.args(plain.get_args()).args(["--accept-late", "0"]);
         for (name, value) in plain.get_envs() {
@@ -55,8 +55,7 @@ fn a_batch_is_finished_as_it_was_begun() {
         let summary = run.summary();
         assert_eq!(summary["records_in"], 0, "{summary}");
         let (after, named_after) = named_files(&twin.dir);
-        assert_eq!(after, begun + 1, "only that the run is finished is said in a manifest of its own");
-        assert_eq!(named, named_after);
+        assert_eq!((after, &named_after), (begun, &named), "nothing was added");
         assert_same(&twin.recount(&[]), &expected, step);
     }
 }

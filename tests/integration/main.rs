@@ -5,13 +5,17 @@
 //! a failure, never a skip.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends there")]
+#![allow(clippy::disallowed_methods, reason = "tests/run says by the environment what it installed, and where")]
 
 mod contract;
+mod disk;
 mod errors;
 mod hostile;
 mod kills;
+mod power;
 mod recount;
 mod sealed;
 mod site;
 mod sources;
 mod twin;
+mod two_processes;

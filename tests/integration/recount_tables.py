@@ -116,16 +116,16 @@ def check_tally(report):
 
 
 def count_csv(report):
-    lines, hours = 0, collections.Counter()
+    records, hours = 0, collections.Counter()
     for path in CSV:
         raw = open(path, "rb").read()
         raw = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else bz2.decompress(raw) if raw[:3] == b"BZh" else raw
-        for line in raw.splitlines():
-            lines += 1
+        for line in raw.split(b"\n")[1:]:
+            records += line != b""
             start = re.match(rb"(\d{4}-\d\d-\d\dT\d\d):\d\d:\d\dZ,", line)
             if start:
                 hours[start[1].decode()] += 1
-    report["csv_lines"], report["csv_by_hour"] = lines, dict(hours)
+    report["csv_records"], report["csv_by_hour"] = records, dict(hours)
 
 
 def main():
