@@ -23,7 +23,9 @@ pub enum SinkError {
     Encode { table: &'static str, reason: String },
     #[error("no public key for {unit}: run `cdrveil-vault epoch ensure`")]
     NoKey { unit: String },
-    #[error("a defect in cdrveil stopped a worker (its place is on standard error); nothing of the batch was committed")]
+    #[error(
+        "a defect in cdrveil stopped a worker (its place is on standard error); nothing of the batch was committed"
+    )]
     Defect,
     #[error("the counts of a batch do not balance; nothing was committed")]
     Unbalanced,

@@ -4,6 +4,8 @@
 //! Needs what `tests/run` installs (CDRVEIL_TEST_PYTHON, CDRVEIL_TEST_SPARK_JARS). A missing tool is
 //! a failure, never a skip.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends there")]
+
 mod contract;
 mod disk;
 mod kills;
