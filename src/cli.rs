@@ -15,6 +15,7 @@ pub mod init;
 pub mod passphrase;
 pub mod query;
 pub mod steward;
+pub mod sweep;
 
 use crate::config::environment::Environment;
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -96,6 +97,7 @@ pub struct CdrveilVault {
 #[derive(Subcommand)]
 pub enum VaultCommand {
     Epoch(epoch::EpochArgs),
+    Sweep(sweep::SweepArgs),
     Completions(completions::CompletionsArgs),
 }
 
@@ -124,6 +126,7 @@ pub fn vault_main() -> ExitCode {
         let context = Context::new(parsed.common.site, parsed.common.json, environment);
         match parsed.command {
             VaultCommand::Epoch(args) => epoch::run(args, &context),
+            VaultCommand::Sweep(args) => sweep::run(&args, &context),
             VaultCommand::Completions(args) => completions::run(args, CdrveilVault::command(), &context),
         }
     })

@@ -8,7 +8,9 @@ pub mod batches;
 pub mod contract;
 pub mod delta;
 pub mod durable;
+pub mod ledger;
 pub mod parquet;
+pub mod sweep;
 pub mod tables;
 
 use std::path::PathBuf;

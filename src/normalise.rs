@@ -131,10 +131,12 @@ impl Normaliser {
         };
         let mut clear = with_capacity(decoded.rows.len());
         let mut rejects = Vec::new();
+        // One for all rows, filled and read in place: moving it costs more than reading some fields.
+        let mut line = Line::default();
         for (row, &record) in decoded.rows.iter().enumerate() {
             let text_len = batch.text.len();
-            match batch.row(row) {
-                Ok(line) => push(&mut clear, record, line),
+            match batch.row(row, &mut line) {
+                Ok(()) => push(&mut clear, record, &line),
                 Err((reason, field)) => {
                     zeroize::Zeroize::zeroize(&mut batch.text[text_len..]);
                     batch.text.truncate(text_len);
@@ -183,43 +185,59 @@ struct Line {
     sequence: u64,
 }
 
-impl<'b> Batch<'b> {
-    fn row(&mut self, row: usize) -> Result<Line, Refused> {
-        let start_ms = self.start(row)?;
-        let service =
-            self.optional(Field::Service, row, Reason::InvalidService, words::service)?.unwrap_or(Service::Voice);
-        let (answer, duration_s) = self.answer_and_duration(row, start_ms)?;
-        let cause =
-            self.optional(Field::Cause, row, Reason::InvalidCause, words::cause)?.unwrap_or(CauseClass::Unknown);
-        let answered = self.optional(Field::Answered, row, Reason::InvalidAnswered, words::answered)?;
-        let (charge_micro, currency) = self.charge(row)?;
-        let mut line = Line {
-            service,
-            direction: self
-                .optional(Field::Direction, row, Reason::InvalidDirection, words::direction)?
-                .unwrap_or(Direction::Unknown),
-            start_ms,
-            duration_s,
-            answered: answered.unwrap_or_else(|| self.was_answered(service, answer, duration_s)),
-            cause,
-            bytes_up: self.volume(Field::BytesUp, row, self.rules.scale_up)?,
-            bytes_down: self.volume(Field::BytesDown, row, self.rules.scale_down)?,
-            charge_micro,
-            currency,
-            network: self.network(row)?,
+impl Default for Line {
+    fn default() -> Line {
+        Line {
+            service: Service::Voice,
+            direction: Direction::Unknown,
+            start_ms: 0,
+            duration_s: ABSENT_U32,
+            answered: Answered::Unknown,
+            cause: CauseClass::Unknown,
+            bytes_up: ABSENT_U64,
+            bytes_down: ABSENT_U64,
+            charge_micro: ABSENT_I64,
+            currency: [0; 3],
+            network: Plmn::NONE,
             home_network: Plmn::NONE,
             parties: [(Kind::Absent, Span::NONE); Party::COUNT],
             a_country: Country::NONE,
             b_country: Country::NONE,
-            cell: self.name(Field::Cell, row)?,
-            trunk_in: self.name(Field::TrunkIn, row)?,
-            trunk_out: self.name(Field::TrunkOut, row)?,
+            cell: Span::NONE,
+            trunk_in: Span::NONE,
+            trunk_out: Span::NONE,
             restricted: false,
-            sequence: self.sequence(row)?,
-        };
-        self.numbers(row, &mut line)?;
-        self.devices(row, &mut line)?;
-        Ok(line)
+            sequence: ABSENT_U64,
+        }
+    }
+}
+
+impl<'b> Batch<'b> {
+    /// Fills every field of `line`; on a refusal it holds some of this row and some of another.
+    fn row(&mut self, row: usize, line: &mut Line) -> Result<(), Refused> {
+        let start_ms = self.start(row)?;
+        let service =
+            self.optional(Field::Service, row, Reason::InvalidService, words::service)?.unwrap_or(Service::Voice);
+        let (answer, duration_s) = self.answer_and_duration(row, start_ms)?;
+        line.start_ms = start_ms;
+        line.service = service;
+        line.duration_s = duration_s;
+        line.cause =
+            self.optional(Field::Cause, row, Reason::InvalidCause, words::cause)?.unwrap_or(CauseClass::Unknown);
+        let answered = self.optional(Field::Answered, row, Reason::InvalidAnswered, words::answered)?;
+        line.answered = answered.unwrap_or_else(|| self.was_answered(service, answer, duration_s));
+        (line.charge_micro, line.currency) = self.charge(row)?;
+        let direction = self.optional(Field::Direction, row, Reason::InvalidDirection, words::direction)?;
+        line.direction = direction.unwrap_or(Direction::Unknown);
+        line.bytes_up = self.volume(Field::BytesUp, row, self.rules.scale_up)?;
+        line.bytes_down = self.volume(Field::BytesDown, row, self.rules.scale_down)?;
+        line.network = self.network(row)?;
+        line.cell = self.name(Field::Cell, row)?;
+        line.trunk_in = self.name(Field::TrunkIn, row)?;
+        line.trunk_out = self.name(Field::TrunkOut, row)?;
+        line.sequence = self.sequence(row)?;
+        self.numbers(row, line)?;
+        self.devices(row, line)
     }
 
     fn start(&mut self, row: usize) -> Result<i64, Refused> {
@@ -323,10 +341,9 @@ impl<'b> Batch<'b> {
 
     fn devices(&mut self, row: usize, line: &mut Line) -> Result<(), Refused> {
         let imsi = self.field(Field::Imsi, row, Reason::InvalidImsi)?;
-        line.parties[Party::Imsi as usize] = self.device(Field::Imsi, Kind::Imsi, imsi, imsi::read)?;
-        if line.parties[Party::Imsi as usize].0 == Kind::Imsi {
-            line.home_network = self.rules.networks.of_digits(imsi);
-        }
+        let party = self.device(Field::Imsi, Kind::Imsi, imsi, imsi::read)?;
+        line.parties[Party::Imsi as usize] = party;
+        line.home_network = if party.0 == Kind::Imsi { self.rules.networks.of_digits(imsi) } else { Plmn::NONE };
         let imei = self.field(Field::Imei, row, Reason::InvalidImei)?;
         line.parties[Party::Imei as usize] = self.device(Field::Imei, Kind::Imei, imei, imei::read)?;
         let address = self.field(Field::Address, row, Reason::InvalidAddress)?;
@@ -390,6 +407,9 @@ impl<'b> Batch<'b> {
     /// A cell or trunk: printable ASCII.
     fn name(&mut self, field: Field, row: usize) -> Result<Span, Refused> {
         let text = self.field(field, row, Reason::InvalidText)?;
+        if text.is_empty() {
+            return Ok(Span::NONE);
+        }
         if text.len() > MAX_NAME || !text.iter().all(|b| (0x20..0x7f).contains(b)) {
             return Err((Reason::InvalidText, field));
         }
@@ -453,7 +473,7 @@ fn with_capacity(rows: usize) -> Clear {
     clear
 }
 
-fn push(clear: &mut Clear, record: u32, line: Line) {
+fn push(clear: &mut Clear, record: u32, line: &Line) {
     clear.record.push(record);
     clear.service.push(line.service);
     clear.direction.push(line.direction);
@@ -467,9 +487,9 @@ fn push(clear: &mut Clear, record: u32, line: Line) {
     clear.currency.push(line.currency);
     clear.network.push(line.network);
     clear.home_network.push(line.home_network);
-    for (column, (kind, span)) in clear.parties.iter_mut().zip(line.parties) {
-        column.kinds.push(kind);
-        column.spans.push(span);
+    for (column, (kind, span)) in clear.parties.iter_mut().zip(&line.parties) {
+        column.kinds.push(*kind);
+        column.spans.push(*span);
     }
     clear.a_country.push(line.a_country);
     clear.b_country.push(line.b_country);

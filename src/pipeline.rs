@@ -6,9 +6,11 @@
 
 pub mod block;
 pub mod engine;
+pub mod follow;
 pub mod halves;
 pub mod pool;
 pub mod run;
+pub mod seen;
 pub mod summary;
 pub mod watch;
 
@@ -19,7 +21,7 @@ use crate::keys::{KeyError, KeyRing};
 use crate::lake::LakeError;
 use crate::normalise::Normaliser;
 use crate::pseudonymise::Veiler;
-use crate::record::time::Epoch;
+use crate::record::time::{Day, Epoch};
 use crate::sink::SinkError;
 use crate::sink::evidence::Original;
 use crate::source::SourceError;
@@ -63,6 +65,12 @@ impl Keys {
         let epochs = ring.epochs.keys().copied().filter(whole).collect();
         Keys { veiler: Veiler::new(&ring), epochs, ring }
     }
+
+    /// The day whose key seals what is refused on `arrival`: that day, or, while the keys of a new
+    /// month are missing, the last one that has keys.
+    pub fn quarantine_day(&self, arrival: Day) -> Day {
+        self.ring.days.range(..=arrival).next_back().map_or(arrival, |(day, _)| *day)
+    }
 }
 
 /// Why a run stopped. Refused records and files do not stop a run.
@@ -80,6 +88,12 @@ pub enum PipelineError {
     Worker,
     #[error("another process is loading feed {feed}; what this one staged was dropped, run it again")]
     Overtaken { feed: String },
+    #[error("a growing file of feed {feed} cannot be read on; the files' reports say why")]
+    Stopped { feed: String },
+    #[error(
+        "a batch of feed {feed} took longer than half of [ingest] orphan_after_hours and was dropped; nothing of it was committed"
+    )]
+    TooLong { feed: String },
     #[error(
         "{count} open halves of calls can no longer be read again where feed {feed} found them; put the files back, or run with --forget-open to count them as lost"
     )]

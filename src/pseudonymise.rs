@@ -78,12 +78,12 @@ impl Veiler {
         };
         let mut state = Cached::new(self);
         let mut rng = rand::rng();
-        for row in 0..rows {
+        for (row, &epoch) in epochs.iter().enumerate() {
             let kind = ids.kinds[row];
             if !kind.is_hashed() {
                 continue;
             }
-            let hash = state.of(epochs[row]).ids.hash(kind as u8, ids.spans[row].of(&clear.text));
+            let hash = state.of(epoch).ids.hash(kind as u8, ids.spans[row].of(&clear.text));
             out.blind[row].copy_from_slice(&hash[16..]);
             if clear.sensitive[row] {
                 rng.fill_bytes(&mut out.pseudonyms[row]);

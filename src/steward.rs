@@ -136,6 +136,8 @@ async fn release_day(
     watermark: &Watermark,
     report: &mut Report,
 ) -> Result<(), StewardError> {
+    // the day before moved the mark
+    table.refresh().await?;
     let number = table.mark(APP).await?.unwrap_or(0) + 1;
     let history = History::read(table, day)?;
     let mut digests: Vec<_> = tally_files.iter().map(|f| digest(&f.path)).collect();

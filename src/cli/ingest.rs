@@ -5,12 +5,13 @@ use super::error::CliError;
 use crate::config::{FeedKind, Site};
 use crate::generalise::TrunkList;
 use crate::lake::batches::Counts;
+use crate::lake::sweep::Swept;
 use crate::normalise::Normaliser;
 use crate::normalise::profile::{AcceptLate, Evidence, Profile};
 use crate::pipeline::engine::{Engine, Setting};
 use crate::pipeline::run::{self, Input};
 use crate::pipeline::summary::{Fate, FileReport, Observer, Summary};
-use crate::pipeline::{Feed, PipelineError, watch};
+use crate::pipeline::{Feed, PipelineError, follow, watch};
 use crate::sink::evidence::Original;
 use crate::source::Limits;
 use crate::tally::Cube;
@@ -31,6 +32,9 @@ Examples:
   cdrveil ingest --feed generic-voice --accept-late unlimited 2024-*.csv     (epochs: cdrveil-vault)
   cdrveil ingest --feed generic-voice --watch            (the feed's inbox, until SIGTERM)
 
+On a feed of kind append a file grows: what is new in it since the last time is loaded, through its
+rotations. With --watch every file of the inbox is followed that does not look rotated.
+
 A file is loaded whole or not at all, once, whatever its name. Refused records go sealed to
 vault/quarantine; the summary counts them by reason.")]
 pub struct IngestArgs {
@@ -49,6 +53,10 @@ pub struct IngestArgs {
     /// Go on although open halves of calls can no longer be read again; they are counted as lost
     #[arg(long)]
     pub forget_open: bool,
+    /// Feeds of kind append: take a growing file as new when it no longer begins with what was read
+    /// of it and no rotated file does; records between may be missing
+    #[arg(long)]
+    pub from_start: bool,
 }
 
 pub fn run(args: IngestArgs, context: &Context) -> Result<(), CliError> {
@@ -84,16 +92,26 @@ pub fn ingest(
         clock: &*context.clock,
         workers: workers(site),
         forget_open: args.forget_open,
+        orphan_after_ms: i64::try_from(site.ingest.orphan_after_hours).unwrap_or(i64::MAX / 3_600_000) * 3_600_000,
     };
+    let grows = configured.kind == FeedKind::Append;
+    if grows && feed.mapping.joins() {
+        return Err(CliError::usage(format!("feed {} cannot be of kind append: its calls are joined", feed.name))
+            .fix("set kind = \"files\": a half is read again where it stood, which a rotation would move"));
+    }
     let mut engine = Engine::open(setting)?;
+    sweep(&engine, context);
     if args.watch {
         let stop = stop_signal()?;
         let settle = Duration::from_secs(configured.settle_s);
-        if configured.kind == FeedKind::Append {
-            return Err(CliError::usage("feeds of kind append are not followed yet"));
+        let inbox = &configured.inbox;
+        if grows {
+            follow::inbox::watch(&mut engine, inbox, limits, args.from_start, &stop, observer)?;
+        } else {
+            watch::watch(&mut engine, inbox, settle, limits, &stop, Arc::clone(&context.clock), observer)?;
         }
-        let inbox = resolved(&context.site_dir, &configured.inbox);
-        watch::watch(&mut engine, &inbox, settle, limits, &stop, Arc::clone(&context.clock), observer)?;
+    } else if grows {
+        follow::once(&mut engine, inputs, limits, args.from_start, observer)?;
     } else {
         run::run(&mut engine, inputs, limits, observer)?;
     }
@@ -104,8 +122,16 @@ pub fn ingest(
     Ok(summary)
 }
 
-fn resolved(site: &Path, path: &Path) -> PathBuf {
-    if path.is_absolute() { path.to_owned() } else { site.join(path) }
+/// What an earlier run left; a sweep that fails is said, and stops nothing.
+fn sweep(engine: &Engine<'_>, context: &Context) {
+    match engine.sweep() {
+        Ok(Swept { files: 0, .. }) => {}
+        Ok(_) if context.json => {}
+        Ok(Swept { files, bytes }) => {
+            eprintln!("swept {files} files ({}) of a batch that was never committed", HumanBytes(bytes));
+        }
+        Err(e) => eprintln!("warning: files of broken runs were not swept: {e}"),
+    }
 }
 
 fn input(path: &Path) -> Input {
@@ -344,3 +370,6 @@ pub fn print_summary(summary: &Summary, context: &Context) {
         HumanBytes(summary.peak_rss_bytes)
     )]);
 }
+
+#[cfg(test)]
+mod tests;

@@ -49,6 +49,7 @@ impl Desk {
             .map_err(|e| CliError::usage(e.to_string()))?;
         match parsed.command {
             VaultCommand::Epoch(args) => epoch::run(args, context),
+            VaultCommand::Sweep(args) => sweep::run(&args, context),
             VaultCommand::Completions(_) => unreachable!("not used here"),
         }
     }

@@ -66,6 +66,8 @@ struct Run<'d> {
     cells: Vec<Cell>,
     /// Specs that some cell fills; the others are constant over the batch.
     live: Vec<usize>,
+    /// Spec and cell of every live spec, if each has one cell whatever the record says.
+    direct: Option<Vec<(usize, usize)>>,
     constants: Vec<Span>,
     records: Vec<Span>,
     lines: Vec<u32>,
@@ -77,6 +79,8 @@ struct Run<'d> {
     /// The batch as a whole was checked, so that its records need not be.
     all_utf8: bool,
     no_nul: bool,
+    /// Nor does any record hold a quote.
+    no_quote: bool,
     quote: u8,
 }
 
@@ -87,36 +91,40 @@ impl<'d> Run<'d> {
         let all_utf8 = !oversize
             && match decoder.rules.shape {
                 Shape::Fixed { .. } => bytes.is_ascii(),
-                _ => std::str::from_utf8(&bytes).is_ok(),
+                _ => bytes.is_ascii() || std::str::from_utf8(&bytes).is_ok(),
             };
         let no_nul = !oversize && memchr::memchr(0, &bytes).is_none();
+        let quote = decoder.quote();
+        let no_quote = matches!(&decoder.rules.shape, Shape::Delimited { dialect, .. }
+            if dialect.quote.is_none_or(|quote| memchr::memchr(quote, &bytes).is_none()));
         let mut text = Text { raw: bytes, tail: Vec::new() };
         let constant = |rule: &crate::decode::mapping::FieldRule| {
             rule.constant.as_ref().map_or(Span::NONE, |c| text.append(c.as_bytes()))
         };
         let constants = decoder.rules.fields.iter().map(constant).collect();
-        let guess = if oversize { 1 } else { text.raw.len() / 100 + 1 };
         let live: Vec<usize> = (0..specs).filter(|i| !decoder.picks[*i].is_empty()).collect();
-        let mut columns = vec![Vec::new(); specs];
-        for i in &live {
-            columns[*i] = Vec::with_capacity(guess);
-        }
+        let direct = |spec: &usize| match decoder.picks[*spec][..] {
+            [slot] if !decoder.rules.fields[*spec].of_closing => Some((*spec, slot)),
+            _ => None,
+        };
         Run {
             decoder,
             text,
             cells: Vec::new(),
+            direct: live.iter().map(direct).collect(),
             live,
             constants,
-            records: Vec::with_capacity(guess),
-            lines: Vec::with_capacity(guess),
-            rows: Vec::with_capacity(guess),
-            columns,
+            records: Vec::new(),
+            lines: Vec::new(),
+            rows: Vec::new(),
+            columns: vec![Vec::new(); specs],
             rejects: Vec::new(),
             dropped: vec![0; decoder.drops.len()],
             halves: Vec::new(),
             all_utf8,
             no_nul,
-            quote: decoder.quote(),
+            no_quote,
+            quote,
         }
     }
 
@@ -131,10 +139,11 @@ impl<'d> Run<'d> {
         let bytes = std::mem::take(&mut self.text.raw);
         let marked = offset == 0 && bytes.starts_with(BYTE_ORDER_MARK);
         let at = if marked { BYTE_ORDER_MARK.len() } else { 0 };
-        let framing: Framing = self.decoder.rules.framing;
+        let framing = if self.no_quote { Framing::Lines } else { self.decoder.rules.framing };
         // All records first: reading one may append to the text that the iterator would borrow.
         let found: Vec<Record> = Records::new(&bytes, at, framing).collect();
         self.text.raw = bytes;
+        self.reserve(found.len());
         for record in found {
             let index = self.records.len() as u32;
             if self.is_no_record(record, first_line + u64::from(record.line)) {
@@ -147,6 +156,15 @@ impl<'d> Run<'d> {
             } else if let Err(fault) = self.record(index, record.span) {
                 self.rejects.push(Reject { record: index, reason: fault.reason, column: fault.column });
             }
+        }
+    }
+
+    fn reserve(&mut self, records: usize) {
+        self.records.reserve_exact(records);
+        self.lines.reserve_exact(records);
+        self.rows.reserve_exact(records);
+        for spec in &self.live {
+            self.columns[*spec].reserve_exact(records);
         }
     }
 
@@ -171,7 +189,7 @@ impl<'d> Run<'d> {
         if let Shape::Fixed { length: Some(length) } = self.decoder.rules.shape {
             fixed::check_length(record, length)?;
         }
-        if !self.all_utf8 {
+        if !self.all_utf8 && !self.text.get(record).is_ascii() {
             self.check_utf8()?;
         }
         match fate {
@@ -194,7 +212,11 @@ impl<'d> Run<'d> {
                 Ok(())
             }
             Shape::Delimited { dialect, .. } => {
-                dialect.split(&self.text.raw, record, &mut self.cells)?;
+                if self.no_quote {
+                    dialect.split_plain(&self.text.raw, record, &mut self.cells);
+                } else {
+                    dialect.split(&self.text.raw, record, &mut self.cells)?;
+                }
                 let count = self.cells.len();
                 if decoder.counts.is_empty() || decoder.counts.iter().any(|c| usize::from(*c) == count) {
                     return Ok(());
@@ -259,6 +281,13 @@ impl<'d> Run<'d> {
 
     fn push_row(&mut self, index: u32) {
         self.rows.push(index);
+        if let Some(direct) = &self.direct {
+            for &(spec, slot) in direct {
+                let cell = self.cells.get(slot).copied().unwrap_or(Cell::NONE);
+                self.columns[spec].push(self.text.settle(cell, self.quote));
+            }
+            return;
+        }
         for n in 0..self.live.len() {
             let spec = self.live[n];
             let span = if self.decoder.rules.fields[spec].of_closing { Span::NONE } else { self.pick(spec) };

@@ -34,7 +34,7 @@ pub struct Manifest {
     pub counts: Counts,
     /// Every epoch in which this batch made pseudonyms.
     pub epochs: Vec<String>,
-    /// Newest event time this feed partition has seen up to here.
+    /// Newest event time this feed partition has seen up to here, floored to 15 minutes.
     pub watermark_ms: Option<i64>,
     /// The run that wrote this was finite and ended with this batch.
     pub finished: bool,
@@ -43,8 +43,8 @@ pub struct Manifest {
     pub adds: BTreeMap<String, Vec<AddFile>>,
     /// Halves of calls still waiting for their other half.
     pub open: Vec<OpenHalf>,
-    /// Where an `append` feed goes on reading.
-    pub append: Option<AppendPosition>,
+    /// Where an `append` feed goes on reading: one for each growing file, the one moved last at the end.
+    pub append: Vec<AppendPosition>,
 }
 
 pub const FORMAT: u32 = 1;
@@ -113,11 +113,13 @@ pub struct OpenHalf {
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct AppendPosition {
-    /// HMAC(site file key, path as configured), hex: which growing file.
+    /// HMAC(site file key, path), hex: which growing file.
     pub path: String,
     /// HMAC(site file key, SHA-256 of the bytes before `offset`), hex.
     pub prefix: String,
     pub offset: u64,
+    /// It only decides between files that begin alike.
+    pub inode: u64,
 }
 
 /// The batch log of one feed partition.
@@ -158,11 +160,15 @@ impl BatchLog {
         read_manifest(&self.path(number))
     }
 
-    /// Every manifest, oldest first: the ledger of finished files is their union.
-    pub fn read_from(&self, number: u64) -> Result<Vec<Manifest>, LakeError> {
-        let mut numbers: Vec<u64> = numbers(&self.dir)?.into_iter().filter(|n| *n >= number).collect();
+    /// Numbers of all manifests, ascending.
+    pub fn numbers(&self) -> Result<Vec<u64>, LakeError> {
+        let mut numbers = numbers(&self.dir)?;
         numbers.sort_unstable();
-        numbers.into_iter().map(|n| self.read(n)).collect()
+        Ok(numbers)
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.dir
     }
 
     /// Puts `manifest` at its number if nothing stands there. An answer that was lost is

@@ -88,7 +88,7 @@ impl Table {
 
     /// Version of the newest snapshot this process has seen.
     pub fn version(&self) -> u64 {
-        self.table.version().map_or(0, |v| v as u64)
+        self.table.version().unwrap_or(0)
     }
 
     /// Takes up what others have committed since.

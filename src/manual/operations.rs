@@ -5,8 +5,8 @@
 //! and reported, not loaded again. Standard input cannot be recognised, and says so.
 //!
 //! **A crash, at any moment.** Start again. The last manifest says what was begun; the same files are
-//! put into the tables that lack them, nothing is computed twice, nothing is lost. Files that no
-//! manifest names are swept when they are old enough.
+//! put into the tables that lack them, nothing is computed twice, nothing is lost. A data
+//! file that no manifest names is in no table; it is swept after `orphan_after_hours`.
 //!
 //! **Rejects.** Each run ends with counts by reason. The rows themselves are sealed in
 //! `vault/quarantine` with their position; no log holds them. A sudden rise means a feed changed its

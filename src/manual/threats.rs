@@ -18,8 +18,9 @@
 //! are two roles; `generate` uses ranges that are nobody's wherever such ranges exist.
 //!
 //! **Small cells.** A count of one is a person, and so is a difference of two published counts.
-//! Cells are released under a threshold of distinct subscribers on each side, with dominance and
-//! complementary suppression; tokens such as *withheld* count as nobody.
+//! Cells are released under a threshold of distinct subscribers on each side and with dominance on
+//! each sum; a later vintage of a cell is released only if what it adds passes by itself. Tokens such
+//! as *withheld* count as nobody.
 //!
 //! **Sensitive calls.** A call to a helpline is told by its number alone. Sensitive numbers (data
 //! under `schemas/numbering`, with source and date) become a category; the caller gets a random

@@ -2,6 +2,7 @@
 
 use crate::normalise::numbering::{Numbering, Plan};
 use crate::normalise::profile::{NationalForm, Profile, ProfileError, TonCoding};
+use crate::normalise::trie::Position;
 use crate::record::identifier::{Country, Kind};
 use crate::record::reject::Reason;
 
@@ -27,6 +28,8 @@ pub(crate) enum Form {
 pub(crate) struct Dialling {
     numbering: &'static Numbering,
     home: &'static Plan,
+    /// Where national numbers go on in the tables.
+    home_at: Position,
     /// Longest first, as are the other lists.
     international: Vec<Vec<u8>>,
     trunk: Vec<u8>,
@@ -57,6 +60,7 @@ impl Dialling {
         Ok(Dialling {
             numbering,
             home,
+            home_at: numbering.position(home),
             international,
             trunk,
             carrier: prefixes("carrier_prefixes", &profile.carrier_prefixes, is_digit)?,
@@ -239,7 +243,11 @@ impl Dialling {
     /// shortest that leaves a possible number is meant, else the longest.
     fn after_international_prefix<'d>(&self, digits: &'d [u8]) -> Option<&'d [u8]> {
         let fitting = || self.international.iter().filter_map(|p| digits.strip_prefix(&p[..]));
-        let rest = fitting().rev().find(|rest| self.is_possible(rest)).or_else(|| fitting().next())?;
+        let longest = fitting().next()?;
+        let rest = match fitting().nth(1) {
+            None => longest,
+            Some(_) => fitting().rev().find(|rest| self.is_possible(rest)).unwrap_or(longest),
+        };
         (!rest.is_empty() && rest[0] != b'0').then_some(rest)
     }
 
@@ -253,7 +261,7 @@ impl Dialling {
     }
 
     fn sensitive(&self, dialled: &[u8]) -> Option<Kind> {
-        self.with_home_code(dialled, |whole| self.numbering.walk(whole).sensitive)
+        self.numbering.walk_from(self.home_at, dialled).sensitive
     }
 
     fn with_home_code<T>(&self, number: &[u8], then: impl FnOnce(&[u8]) -> T) -> T {

@@ -5,6 +5,9 @@ use crate::record::reject::Reason;
 /// Accepts 14 digits (TAC and serial), 15 (with check or spare digit), 16 (IMEISV), with `-`, space,
 /// `.` and `/` between them. False for zeros only: a placeholder.
 pub(crate) fn read(text: &[u8], out: &mut Vec<u8>) -> Result<bool, Reason> {
+    if (14..=16).contains(&text.len()) && text.iter().all(u8::is_ascii_digit) {
+        return Ok(keep(&text[..14], out));
+    }
     let mut digits = [0u8; 16];
     let mut len = 0;
     for &b in text {
@@ -20,11 +23,15 @@ pub(crate) fn read(text: &[u8], out: &mut Vec<u8>) -> Result<bool, Reason> {
     if len < 14 {
         return Err(Reason::InvalidImei);
     }
-    if digits[..14].iter().all(|&b| b == b'0') {
-        return Ok(false);
+    Ok(keep(&digits[..14], out))
+}
+
+fn keep(device: &[u8], out: &mut Vec<u8>) -> bool {
+    let there = device.iter().any(|&b| b != b'0');
+    if there {
+        out.extend_from_slice(device);
     }
-    out.extend_from_slice(&digits[..14]);
-    Ok(true)
+    there
 }
 
 #[cfg(test)]

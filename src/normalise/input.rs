@@ -25,6 +25,8 @@ struct View<'d> {
     input: &'d Input,
     spans: &'d [Span],
     column: u16,
+    /// Nothing is null but the empty text, and nothing is translated.
+    plain: bool,
 }
 
 impl Inputs {
@@ -48,7 +50,8 @@ impl Inputs {
         for (place, input) in views.iter_mut().zip(&self.0) {
             if let Some(input) = input {
                 let column = decoded.inputs.get(input.index).copied().unwrap_or(0);
-                *place = Some(View { input, spans: &decoded.columns[input.index], column });
+                let plain = input.null.is_empty() && !input.translates;
+                *place = Some(View { input, spans: &decoded.columns[input.index], column, plain });
             }
         }
         Views(views, &decoded.text)
@@ -67,6 +70,14 @@ impl Input {
         Input { index, null: spec.null.iter().map(bytes).collect(), words, any_other, translates }
     }
 
+    fn read<'t>(&'t self, text: &'t [u8]) -> Result<&'t [u8], ()> {
+        let text = text.trim_ascii();
+        if text.is_empty() || self.null.iter().any(|null| **null == *text) {
+            return Ok(&[]);
+        }
+        if self.translates { self.translate(text).ok_or(()) } else { Ok(text) }
+    }
+
     /// `None` for a text that the mapping's list of words lacks.
     fn translate<'t>(&'t self, text: &'t [u8]) -> Option<&'t [u8]> {
         let listed = self.words.iter().find(|(from, _)| **from == *text).map(|(_, to)| &**to);
@@ -76,13 +87,15 @@ impl Input {
 
 impl<'d> Views<'d> {
     /// The trimmed text of a field, empty where there is none; `Err` for a word that is not listed.
+    #[inline]
     pub(crate) fn text(&self, field: Field, row: usize) -> Result<&'d [u8], ()> {
         let Some(view) = &self.0[field as usize] else { return Ok(&[]) };
-        let text = view.spans[row].of(self.1).trim_ascii();
-        if text.is_empty() || view.input.null.iter().any(|null| **null == *text) {
-            return Ok(&[]);
+        let text = view.spans[row].of(self.1);
+        match (text.first(), text.last()) {
+            (Some(first), Some(last)) if view.plain && *first > b' ' && *last > b' ' => Ok(text),
+            (None, _) => Ok(&[]),
+            _ => view.input.read(text),
         }
-        if view.input.translates { view.input.translate(text).ok_or(()) } else { Ok(text) }
     }
 
     /// 1-based input column of a field; 0 where it has none.

@@ -38,9 +38,21 @@ pub(crate) fn currency(text: &[u8]) -> Result<[u8; 3], Reason> {
 }
 
 /// A whole number without sign.
+#[inline]
 pub(crate) fn unsigned(text: &[u8]) -> Option<u64> {
     if text.is_empty() {
         return None;
+    }
+    if text.len() <= 19 {
+        // 19 digits always fit.
+        let mut n = 0;
+        for b in text {
+            if !b.is_ascii_digit() {
+                return None;
+            }
+            n = n * 10 + u64::from(b - b'0');
+        }
+        return Some(n);
     }
     text.iter().try_fold(0u64, |n, b| {
         if !b.is_ascii_digit() {
@@ -63,7 +75,8 @@ fn micro(text: &[u8]) -> Option<i64> {
     if decimals.len() > 18 || !decimals.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let part = (0..6).fold(0i64, |n, i| n * 10 + decimals.get(i).map_or(0, |b| i64::from(b - b'0')));
+    let kept = &decimals[..decimals.len().min(6)];
+    let part = kept.iter().fold(0, |n, b| n * 10 + i64::from(b - b'0')) * 10i64.pow(6 - kept.len() as u32);
     let value = whole.checked_mul(1_000_000)?.checked_add(part)?;
     Some(if negative { -value } else { value })
 }

@@ -1,7 +1,7 @@
 //! The tables under `schemas/numbering`, parsed once: numbering plans, public and sensitive
 //! services, mobile networks, brands.
 
-use crate::normalise::trie::{Trie, Walk};
+use crate::normalise::trie::{Position, Trie, Walk};
 use crate::record::identifier::{Country, Kind};
 use std::sync::LazyLock;
 
@@ -22,6 +22,7 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// True where national significant numbers of this many digits exist.
+    #[inline]
     pub(crate) fn possible(&self, digits: usize) -> bool {
         digits < 32 && self.lengths >> digits & 1 == 1
     }
@@ -52,10 +53,23 @@ impl Numbering {
     }
 
     /// `digits`: calling code and national number.
+    #[inline]
     pub(crate) fn walk(&self, digits: &[u8]) -> Walk {
         self.trie.walk(digits)
     }
 
+    /// Where the numbers of a plan begin.
+    pub(crate) fn position(&self, plan: &Plan) -> Position {
+        self.trie.position(&plan.code).expect("every plan's calling code is in the trie")
+    }
+
+    /// As `walk` over a calling code and then `national`.
+    #[inline]
+    pub(crate) fn walk_from(&self, code: Position, national: &[u8]) -> Walk {
+        self.trie.walk_from(code, national)
+    }
+
+    #[inline]
     pub(crate) fn plan(&self, index: u16) -> &Plan {
         &self.plans[usize::from(index)]
     }

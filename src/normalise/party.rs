@@ -38,6 +38,11 @@ pub(crate) fn read(
         return Ok((Kind::Absent, Country::NONE));
     }
     if form != Form::Alphanumeric {
+        // Most numbers are nothing but digits, with or without a `+`.
+        let digits = text.strip_prefix(b"+").unwrap_or(text);
+        if (1..=MAX_SYMBOLS).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit) {
+            return digits_or_symbols(dialling, digits, digits.len() < text.len(), side, form, out);
+        }
         let mut symbols = Symbols::default();
         if symbols.scan(text) {
             return number(dialling, &symbols, side, form, out);
@@ -91,8 +96,18 @@ pub(crate) fn number(dialling: &Dialling, symbols: &Symbols, side: Side, form: F
     if symbols.too_long {
         return Err(Reason::NumberLength);
     }
-    let mut found = symbols.found();
-    let form = if symbols.plus { Form::International } else { form };
+    digits_or_symbols(dialling, symbols.found(), symbols.plus, side, form, out)
+}
+
+fn digits_or_symbols(
+    dialling: &Dialling,
+    mut found: &[u8],
+    plus: bool,
+    side: Side,
+    form: Form,
+    out: &mut Vec<u8>,
+) -> Reading {
+    let form = if plus { Form::International } else { form };
     if form != Form::International {
         found = &found[dialling.porting_prefix(found)..];
         for presentation in PRESENTATION {
@@ -107,12 +122,12 @@ pub(crate) fn number(dialling: &Dialling, symbols: &Symbols, side: Side, form: F
         return Err(Reason::NumberLength);
     }
     if found.iter().all(u8::is_ascii_digit) {
-        if found.iter().all(|&b| b == b'0') && !symbols.plus {
+        if found.iter().all(|&b| b == b'0') && !plus {
             return zeros(dialling, found, side, out);
         }
         return dialling.read(found, form, out);
     }
-    if matches!(found[0], b'*' | b'#') && !symbols.plus {
+    if matches!(found[0], b'*' | b'#') && !plus {
         return dialling.short(found, out);
     }
     Err(Reason::InvalidNumber)

@@ -29,6 +29,19 @@ const EMPTY: Node = Node { next: [0; 10], plan: 0, code_len: 0, service: false, 
 
 pub(crate) struct Trie(Vec<Node>);
 
+/// A walk under way, to be gone on from more than once.
+#[derive(Clone, Copy)]
+pub(crate) struct Position {
+    at: u16,
+    code_len: u8,
+    plan: Option<(u16, u8)>,
+    service: bool,
+}
+
+impl Position {
+    const ROOT: Position = Position { at: 0, code_len: 0, plan: None, service: false };
+}
+
 impl Trie {
     pub(crate) fn new() -> Trie {
         Trie(vec![EMPTY])
@@ -36,23 +49,40 @@ impl Trie {
 
     /// Bytes outside `0`–`9` end the walk, and the digits before them are not a sensitive number.
     pub(crate) fn walk(&self, digits: &[u8]) -> Walk {
-        let mut found = Walk { plan: None, service: false, sensitive: None };
-        let (mut at, mut code_len) = (0usize, 0u8);
-        for &digit in digits {
-            let Some(&next) = self.0[at].next.get(usize::from(digit.wrapping_sub(b'0'))) else { return found };
-            if next == 0 {
-                return found;
+        self.walk_from(Position::ROOT, digits)
+    }
+
+    /// As `walk` over the digits that led to `from` and then `digits`.
+    pub(crate) fn walk_from(&self, from: Position, digits: &[u8]) -> Walk {
+        match self.go(from, digits) {
+            Ok(end) => {
+                let Position { at, plan, service, .. } = end;
+                Walk { plan, service, sensitive: self.0[usize::from(at)].sensitive }
             }
-            at = usize::from(next);
-            let node = &self.0[at];
-            if node.plan != 0 {
-                code_len = code_len.max(node.code_len);
-                found.plan = Some((node.plan - 1, code_len));
-            }
-            found.service |= node.service;
+            Err(Position { plan, service, .. }) => Walk { plan, service, sensitive: None },
         }
-        found.sensitive = self.0[at].sensitive;
-        found
+    }
+
+    /// Where `digits` lead from the root; `None` if no table has a longer number that begins so.
+    pub(crate) fn position(&self, digits: &[u8]) -> Option<Position> {
+        self.go(Position::ROOT, digits).ok()
+    }
+
+    /// The end, or how far it went.
+    #[inline]
+    fn go(&self, mut here: Position, digits: &[u8]) -> Result<Position, Position> {
+        for &digit in digits {
+            let node = &self.0[usize::from(here.at)];
+            let Some(&next @ 1..) = node.next.get(usize::from(digit.wrapping_sub(b'0'))) else { return Err(here) };
+            let node = &self.0[usize::from(next)];
+            here.at = next;
+            if node.plan != 0 {
+                here.code_len = here.code_len.max(node.code_len);
+                here.plan = Some((node.plan - 1, here.code_len));
+            }
+            here.service |= node.service;
+        }
+        Ok(here)
     }
 
     /// Longer runs win over their own beginnings, so a country chosen by leading digits overrides

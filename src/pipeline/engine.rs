@@ -8,20 +8,21 @@ use super::{Feed, Keys, PipelineError};
 use crate::clock::Clock;
 use crate::failpoint;
 use crate::keys::KeySource;
-use crate::lake::batches::{AppendPosition, Counts, FORMAT, Manifest, Source};
+use crate::lake::batches::{AppendPosition, BatchLog, Counts, FORMAT, Manifest, Source};
 use crate::lake::contract::{Column, ColumnKind, Contract, column};
 use crate::lake::durable::random_name;
+use crate::lake::sweep::Swept;
 use crate::lake::{parquet, tables};
 use crate::pseudonymise::hmac::keyed_digest;
 use crate::record::time::Day;
 use crate::sink::cdr::Constants;
-use crate::sink::commit::{Committer, Outcome, ledger};
+use crate::sink::commit::{Committer, Outcome};
 use crate::sink::encode::TableFormat;
 use crate::sink::quarantine::{self, Refused};
 use crate::sink::stage::{Stage, table_folder};
 use crate::sink::{SinkError, commit};
 use crate::tally;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -36,6 +37,9 @@ pub struct Setting<'a> {
     pub workers: usize,
     /// Go on although open halves can no longer be read again.
     pub forget_open: bool,
+    /// Files that were staged and not committed may be swept at this age; a batch is given up at
+    /// half of it.
+    pub orphan_after_ms: i64,
 }
 
 /// Runs blocks through the workers into a stage, and commits it.
@@ -48,11 +52,10 @@ pub struct Engine<'a> {
     committer: Committer,
     keys: Arc<Keys>,
     // What the batch log says.
-    ledger: HashSet<String>,
     watermark_ms: Option<i64>,
     last_sequence: Option<u64>,
     last_finished: bool,
-    pub append: Option<AppendPosition>,
+    positions: Vec<AppendPosition>,
     pub halves: Halves,
     // The batch under construction.
     open: Option<Batch>,
@@ -72,7 +75,13 @@ struct Batch {
     newest_ms: Option<i64>,
     epochs: BTreeSet<String>,
     sequences: Vec<(u64, SequenceRun)>,
+    moved: Vec<AppendPosition>,
+    begun_ms: i64,
 }
+
+/// Growing files of one feed whose positions are kept; beyond it the one moved longest ago is
+/// forgotten.
+const POSITIONS_MAX: usize = 4096;
 
 /// What became of a commit.
 pub enum Progress {
@@ -92,15 +101,14 @@ impl<'a> Engine<'a> {
         let contracts = contracts();
         let formats = Arc::new(formats(&contracts)?);
         let opening = Committer::open(setting.site, &setting.feed.name, setting.partition, &contracts);
-        let (committer, manifests) = runtime.block_on(opening)?;
-        let last = manifests.last();
+        let (committer, last) = runtime.block_on(opening)?;
+        let last = last.as_ref();
         let mut engine = Engine {
             pool: Pool::new(setting.workers, &setting.feed, &formats),
-            ledger: ledger(&manifests),
-            watermark_ms: manifests.iter().filter_map(|m| m.watermark_ms).max(),
+            watermark_ms: committer.ledger().watermark_ms(),
             last_sequence: last.and_then(|m| m.last_sequence),
             last_finished: last.is_none_or(|m| m.finished),
-            append: last.and_then(|m| m.append.clone()),
+            positions: last.map(|m| m.append.clone()).unwrap_or_default(),
             halves: Halves::default(),
             summary: Summary { feed: setting.feed.name.clone(), ..Summary::default() },
             open: None,
@@ -117,6 +125,19 @@ impl<'a> Engine<'a> {
             engine.halves.restore(&last.open, &engine.setting.feed, &engine.keys, forget)?;
         }
         Ok(engine)
+    }
+
+    /// Forgets what a dropped stage absorbed: open halves are again those of the newest manifest,
+    /// which may be another process's.
+    pub fn restore_halves(&mut self) -> Result<(), PipelineError> {
+        let feed = Arc::clone(&self.setting.feed);
+        if !feed.mapping.joins() {
+            return Ok(());
+        }
+        let log = BatchLog::new(&self.setting.site.join("lake"), &feed.name, self.setting.partition);
+        let newest = log.last()?;
+        let open = if newest > 0 { log.read(newest)?.open } else { Vec::new() };
+        self.halves.restore(&open, &feed, &self.keys, self.setting.forget_open)
     }
 
     /// Takes up new keys when the key file changed (a month began, an epoch was opened).
@@ -139,7 +160,28 @@ impl<'a> Engine<'a> {
     /// Whether a file of this content is loaded, or staged to be.
     pub fn knows(&self, identity: &str) -> bool {
         let staged = self.open.iter().flat_map(|b| &b.sources).any(|s| s.file.as_deref() == Some(identity));
-        staged || self.ledger.contains(identity)
+        staged || self.committer.ledger().knows(identity)
+    }
+
+    /// How far each growing file was loaded.
+    pub fn positions(&self) -> &[AppendPosition] {
+        &self.positions
+    }
+
+    pub fn position(&self, path: &str) -> Option<&AppendPosition> {
+        self.positions.iter().find(|p| p.path == path)
+    }
+
+    /// The next commit moves this growing file to `position`, with everything staged so far.
+    pub fn stage_position(&mut self, position: AppendPosition) {
+        move_to(&mut self.batch().moved, position);
+    }
+
+    /// Removes what a run that ended badly left in the lake's tables, if it is old enough to be
+    /// nobody's.
+    pub fn sweep(&self) -> Result<Swept, PipelineError> {
+        let before_ms = self.setting.clock.now_ms() - self.setting.orphan_after_ms;
+        Ok(self.committer.sweep(&self.setting.site.join("lake"), before_ms)?)
     }
 
     pub fn has_staged(&self) -> bool {
@@ -255,6 +297,10 @@ impl<'a> Engine<'a> {
         failpoint::reached("stage.finished");
         self.write_tally(&mut batch.stage, partial, &mut adds)?;
         failpoint::reached("tally.written");
+        if self.setting.clock.now_ms() - batch.begun_ms > self.setting.orphan_after_ms / 2 {
+            self.generation += 1;
+            return Err(PipelineError::TooLong { feed: self.setting.feed.name.clone() });
+        }
         batch.counts.open_before = open_before;
         batch.counts.open_after = open_after;
         let gaps = self.sequence_gaps(&mut batch.sequences);
@@ -279,13 +325,16 @@ impl<'a> Engine<'a> {
                     return Ok(Progress::Committed);
                 }
                 Outcome::Overtaken(other) => {
-                    self.ledger.extend(other.sources.iter().filter_map(|s| s.file.clone()));
                     // A feed's watermark never goes back, whoever moved it.
                     self.watermark_ms = self.watermark_ms.max(other.watermark_ms);
-                    manifest.watermark_ms = manifest.watermark_ms.max(other.watermark_ms);
-                    let theirs =
-                        manifest.sources.iter().any(|s| s.file.as_ref().is_some_and(|f| self.ledger.contains(f)));
-                    if theirs || manifest.append.is_some() || open_before + open_after > 0 {
+                    self.last_sequence = self.last_sequence.max(other.last_sequence);
+                    self.positions = other.append;
+                    manifest.watermark_ms = manifest.watermark_ms.max(self.watermark_ms);
+                    manifest.last_sequence = manifest.last_sequence.max(self.last_sequence);
+                    manifest.append = self.positions.clone();
+                    let known = |file: &String| self.committer.ledger().knows(file);
+                    let theirs = manifest.sources.iter().any(|s| s.file.as_ref().is_some_and(known));
+                    if theirs || !batch.moved.is_empty() || open_before + open_after > 0 {
                         self.generation += 1;
                         return Ok(Progress::Dropped);
                     }
@@ -311,13 +360,15 @@ impl<'a> Engine<'a> {
             Batch {
                 stage: Stage::new(name, tables),
                 constants: Arc::new(constants),
-                arrival: Day::of_ms(now),
+                arrival: self.keys.quarantine_day(Day::of_ms(now)),
                 window: setting.feed.window(now),
                 sources: Vec::new(),
                 counts: Counts::default(),
                 newest_ms: None,
                 epochs: BTreeSet::new(),
                 sequences: Vec::new(),
+                moved: Vec::new(),
+                begun_ms: now,
             }
         })
     }
@@ -373,6 +424,8 @@ impl<'a> Engine<'a> {
     ) -> Manifest {
         let feed = &self.setting.feed;
         let mut sequences = batch.sequences.clone();
+        let mut append = self.positions.clone();
+        batch.moved.iter().for_each(|p| move_to(&mut append, p.clone()));
         Manifest {
             format: FORMAT,
             feed: feed.name.clone(),
@@ -389,17 +442,17 @@ impl<'a> Engine<'a> {
             sources: batch.sources.clone(),
             counts: batch.counts.clone(),
             epochs: batch.epochs.iter().cloned().collect(),
-            watermark_ms: self.watermark_ms.max(batch.newest_ms),
+            watermark_ms: self.watermark_ms.max(batch.newest_ms.map(quarter)),
             finished,
             last_sequence: self.sequence_gaps(&mut sequences).1,
             adds,
             open,
-            append: self.append.clone(),
+            append,
         }
     }
 
     fn took_effect(&mut self, manifest: &Manifest, (gaps, last): (u64, Option<u64>)) {
-        self.ledger.extend(manifest.sources.iter().filter_map(|s| s.file.clone()));
+        self.positions.clone_from(&manifest.append);
         self.watermark_ms = manifest.watermark_ms;
         self.last_sequence = last;
         self.last_finished = manifest.finished;
@@ -410,6 +463,20 @@ impl<'a> Engine<'a> {
         self.summary.open = manifest.counts.open_after;
         self.summary.bytes_in += manifest.sources.iter().map(|s| s.bytes).sum::<u64>();
     }
+}
+
+/// Floored to 15 minutes: the log stands in the lake, where no exact time of a call may stand.
+fn quarter(ms: i64) -> i64 {
+    const QUARTER_MS: i64 = 15 * 60 * 1000;
+    ms.div_euclid(QUARTER_MS) * QUARTER_MS
+}
+
+/// Puts `position` at the end in place of its file's older one.
+fn move_to(positions: &mut Vec<AppendPosition>, position: AppendPosition) {
+    positions.retain(|p| p.path != position.path);
+    positions.push(position);
+    let surplus = positions.len().saturating_sub(POSITIONS_MAX);
+    positions.drain(..surplus);
 }
 
 /// The five tables a batch writes.

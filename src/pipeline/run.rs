@@ -43,13 +43,15 @@ pub fn run(
     limits: Limits,
     observer: &mut dyn Observer,
 ) -> Result<(), PipelineError> {
-    let mut loader = Loader { engine, limits, shared: Vec::new(), last: false, observer };
+    let mut loader = Loader::new(engine, limits, observer);
     for (i, input) in inputs.iter().enumerate() {
         loader.last = i + 1 == inputs.len();
         loader.load(input)?;
     }
     loader.expire_halves()?;
-    loader.commit_shared(true)
+    loader.commit_shared(true)?;
+    loader.engine.summary.files.sort_by_key(|f| f.input);
+    Ok(())
 }
 
 /// Loads one input after the other; small ones wait in `shared` for their common commit.
@@ -58,6 +60,8 @@ pub struct Loader<'e, 'a> {
     pub limits: Limits,
     /// Small files staged and not committed, with their reports.
     pub shared: Vec<(PathBuf, FileReport)>,
+    /// Inputs taken so far.
+    pub taken: usize,
     /// The run ends with this input.
     pub last: bool,
     pub observer: &'e mut dyn Observer,
@@ -69,17 +73,26 @@ enum Staged {
     Settled(FileReport),
 }
 
+impl<'e, 'a> Loader<'e, 'a> {
+    pub fn new(engine: &'e mut Engine<'a>, limits: Limits, observer: &'e mut dyn Observer) -> Loader<'e, 'a> {
+        Loader { engine, limits, shared: Vec::new(), taken: 0, last: false, observer }
+    }
+}
+
 impl Loader<'_, '_> {
     /// Loads one input. Files that cannot be loaded are reported, not errors.
     pub fn load(&mut self, input: &Input) -> Result<Fate, PipelineError> {
         let staged = self.stage(input)?;
+        self.taken += 1;
         match staged {
-            Staged::Settled(report) => {
+            Staged::Settled(mut report) => {
+                report.input = self.taken;
                 let fate = report.fate;
                 self.settle(report);
                 Ok(fate)
             }
-            Staged::Small(report) => {
+            Staged::Small(mut report) => {
+                report.input = self.taken;
                 let path = match input {
                     Input::File(path) => path.clone(),
                     Input::Stdin => PathBuf::from("-"),
@@ -142,7 +155,8 @@ impl Loader<'_, '_> {
         }
         let identity = self.identity(input, &finished);
         if identity.as_deref().is_some_and(|i| self.engine.knows(i)) {
-            return Ok(Staged::Settled(report(name, Fate::AlreadyLoaded, 0, finished.bytes)));
+            let known = FileReport { identity, ..report(name, Fate::AlreadyLoaded, 0, finished.bytes) };
+            return Ok(Staged::Settled(known));
         }
         let before = self.engine.staged_records();
         let mut oversize = None;
@@ -151,9 +165,9 @@ impl Loader<'_, '_> {
         }
         self.engine.drain()?;
         let records = self.engine.staged_records() - before;
-        self.engine.end_source(source(identity, &finished, records))?;
+        self.engine.end_source(source(identity.clone(), &finished, records))?;
         self.observer.progress(finished.bytes, self.engine.summary.records_in + self.engine.staged_records());
-        Ok(Staged::Small(report(name, Fate::Loaded, records, finished.bytes)))
+        Ok(Staged::Small(FileReport { identity, ..report(name, Fate::Loaded, records, finished.bytes) }))
     }
 
     /// A batch of its own, given up if the file turns out to be broken or known.
@@ -185,18 +199,18 @@ impl Loader<'_, '_> {
         };
         let identity = self.identity(input, &finished);
         if identity.as_deref().is_some_and(|i| self.engine.knows(i)) {
-            return self.give_up(report(name, Fate::AlreadyLoaded, 0, finished.bytes));
+            return self.give_up(FileReport { identity, ..report(name, Fate::AlreadyLoaded, 0, finished.bytes) });
         }
         self.engine.drain()?;
         let records = self.engine.staged_records();
-        self.engine.end_source(source(identity, &finished, records))?;
+        self.engine.end_source(source(identity.clone(), &finished, records))?;
         if self.last {
             self.expire_halves()?;
         }
         match self.engine.commit(self.last, self.observer)? {
-            Progress::Committed => Ok(report(name, Fate::Loaded, records, finished.bytes)),
+            Progress::Committed => Ok(FileReport { identity, ..report(name, Fate::Loaded, records, finished.bytes) }),
             Progress::Dropped => {
-                self.restore_halves()?;
+                self.engine.restore_halves()?;
                 Ok(report(name, Fate::AlreadyLoaded, 0, finished.bytes))
             }
         }
@@ -204,18 +218,12 @@ impl Loader<'_, '_> {
 
     fn give_up(&mut self, report: FileReport) -> Result<FileReport, PipelineError> {
         self.engine.abandon()?;
-        self.restore_halves()?;
+        self.engine.restore_halves()?;
         Ok(report)
     }
 
-    /// What a dropped stage absorbed must be absorbed again from the last manifest on.
-    fn restore_halves(&mut self) -> Result<(), PipelineError> {
-        let feed = Arc::clone(&self.engine.setting.feed);
-        if feed.mapping.joins() { Err(PipelineError::Overtaken { feed: feed.name.clone() }) } else { Ok(()) }
-    }
-
     /// Hands a batch to the workers; where calls must be joined, decoding stays in order.
-    fn submit(
+    pub(super) fn submit(
         &mut self,
         batch: RawBatch,
         decoder: &Arc<FileDecoder>,
@@ -270,7 +278,7 @@ impl Loader<'_, '_> {
                 Ok(())
             }
             Progress::Dropped => {
-                self.restore_halves()?;
+                self.engine.restore_halves()?;
                 for (path, report) in std::mem::take(&mut self.shared) {
                     if path == Path::new("-") {
                         return Err(PipelineError::Overtaken { feed: report.path });
@@ -282,7 +290,7 @@ impl Loader<'_, '_> {
         }
     }
 
-    fn settle(&mut self, report: FileReport) {
+    pub(super) fn settle(&mut self, report: FileReport) {
         self.observer.file_ends(&report);
         self.engine.summary.files.push(report);
     }
@@ -306,18 +314,27 @@ fn source(file: Option<String>, finished: &Finished, records: u64) -> Source {
     Source { file, offset: 0, bytes: finished.bytes, records }
 }
 
-fn report(path: &str, fate: Fate, records: u64, bytes: u64) -> FileReport {
-    FileReport { path: path.to_owned(), fate, reason: None, records, bytes, usage: false }
+pub(super) fn report(path: &str, fate: Fate, records: u64, bytes: u64) -> FileReport {
+    FileReport { path: path.to_owned(), fate, reason: None, records, bytes, usage: false, identity: None, input: 0 }
 }
 
-fn refused(path: &str, error: &SourceError) -> FileReport {
+pub(super) fn refused(path: &str, error: &SourceError) -> FileReport {
     let fate = if error.waits() { Fate::Waiting } else { Fate::Refused };
     let usage =
         matches!(error, SourceError::Missing { .. } | SourceError::NotAFile { .. } | SourceError::NotAFolder { .. });
     FileReport { fate, ..unreadable(path, error.code(), &error.to_string(), usage) }
 }
 
-fn unreadable(path: &str, code: &str, words: &str, usage: bool) -> FileReport {
+pub(super) fn unreadable(path: &str, code: &str, words: &str, usage: bool) -> FileReport {
     let reason = Some(format!("{code}: {words}"));
-    FileReport { path: path.to_owned(), fate: Fate::Refused, reason, records: 0, bytes: 0, usage }
+    FileReport {
+        path: path.to_owned(),
+        fate: Fate::Refused,
+        reason,
+        records: 0,
+        bytes: 0,
+        usage,
+        identity: None,
+        input: 0,
+    }
 }

@@ -33,6 +33,12 @@ pub struct FileReport {
     /// The refusal is a matter of usage or configuration, not of the file's state.
     #[serde(skip)]
     pub usage: bool,
+    /// How its content is recognised; known once it is loaded.
+    #[serde(skip)]
+    pub identity: Option<String>,
+    /// Which input of the run it was: small files are settled later than what came after them.
+    #[serde(skip)]
+    pub input: usize,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]

@@ -2,11 +2,14 @@
 
 use super::PipelineError;
 use super::engine::Engine;
-use super::run::{Input, Loader};
+use super::run::{Input, Loader, report};
+use super::seen::{Seen, State};
 use super::summary::{Fate, Observer};
+use crate::clock::Clock;
 use crate::source::Limits;
 use crate::source::folder::Watch;
-use std::path::Path;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -21,24 +24,43 @@ pub fn watch(
     settle: Duration,
     limits: Limits,
     stop: &AtomicBool,
-    clock: Arc<dyn crate::clock::Clock>,
+    clock: Arc<dyn Clock>,
     observer: &mut dyn Observer,
 ) -> Result<(), PipelineError> {
     let mut folder = Watch::new(inbox, settle, clock)?;
-    let mut loader = Loader { engine, limits, shared: Vec::new(), last: false, observer };
+    let mut seen = Seen::open(engine.setting.site, &engine.setting.feed.name, engine);
+    let mut loader = Loader::new(engine, limits, observer);
     while !stop.load(Ordering::SeqCst) {
         let candidates = folder.next(PAUSE);
         loader.engine.refresh_keys()?;
+        let mut states: HashMap<String, (PathBuf, State)> = HashMap::new();
+        let reported = loader.engine.summary.files.len();
         for candidate in &candidates {
             if stop.load(Ordering::SeqCst) {
                 break;
             }
-            if loader.load(&Input::File(candidate.path.clone()))? == Fate::Waiting {
+            let path = &candidate.path;
+            if seen.knows(path, loader.engine) {
+                loader.settle(report(&path.display().to_string(), Fate::AlreadyLoaded, 0, 0));
+                continue;
+            }
+            if let Some(state) = State::of(path) {
+                states.insert(path.display().to_string(), (path.clone(), state));
+            }
+            if loader.load(&Input::File(path.clone()))? == Fate::Waiting {
                 folder.again(candidate);
             }
         }
         loader.expire_halves()?;
         loader.commit_shared(false)?;
+        // Only now is what was staged loaded.
+        for report in &loader.engine.summary.files[reported..] {
+            if let (Some(identity), Some((path, state))) = (&report.identity, states.remove(&report.path)) {
+                seen.remember(&path, state, identity.clone(), loader.engine.setting.clock);
+            }
+        }
+        seen.save(inbox, false);
     }
+    seen.save(inbox, true);
     Ok(())
 }

@@ -14,10 +14,12 @@ pub struct Span {
 impl Span {
     pub const NONE: Span = Span { start: u32::MAX, len: 0 };
 
+    #[inline]
     pub fn of(self, text: &[u8]) -> &[u8] {
         if self.start == u32::MAX { &[] } else { &text[self.start as usize..(self.start + self.len) as usize] }
     }
 
+    #[inline]
     pub fn is_none(self) -> bool {
         self.start == u32::MAX
     }

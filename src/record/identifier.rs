@@ -80,11 +80,13 @@ impl Kind {
     }
 
     /// True if there is a canonical identifier to make a pseudonym of.
+    #[inline]
     pub fn is_hashed(self) -> bool {
         (1..=15).contains(&(self as u8))
     }
 
     /// True for the far end of a call that must not be linked to its caller (privacy.md 2.5).
+    #[inline]
     pub fn is_sensitive(self) -> bool {
         matches!(self, Kind::Emergency | Kind::Helpline)
     }

@@ -214,6 +214,7 @@ impl<'a> Reader<'a> {
 }
 
 /// `Span::NONE` for an empty text, else the span it will have at the end of `text`.
+#[inline]
 pub fn append(text: &mut Vec<u8>, bytes: &[u8]) -> Span {
     if bytes.is_empty() {
         return Span::NONE;

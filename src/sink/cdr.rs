@@ -48,7 +48,7 @@ pub fn group(
     let n = order.len();
     let rows = || order.iter().map(|r| *r as usize);
     let mut columns = vec![
-        constant(&day.epoch().to_string(), n),
+        constant(day.epoch().to_string(), n),
         symbols(rows().map(|r| Some(coarse.service[r] as u16)), names(Service::ALL.map(Service::name))),
         symbols(rows().map(|r| Some(coarse.direction[r] as u16)), names(Direction::ALL.map(Direction::name))),
         Cells::Array(Arc::new(

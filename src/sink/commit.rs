@@ -8,11 +8,13 @@ use crate::lake::LakeError;
 use crate::lake::batches::{BatchLog, Manifest, Put, TABLES};
 use crate::lake::contract::Contract;
 use crate::lake::delta::Table;
-use std::collections::HashSet;
+use crate::lake::ledger::Ledger;
+use crate::lake::sweep::{self, Swept};
 use std::path::Path;
 
 /// Proof that a batch is in the log; only `Committer` makes one.
 #[must_use]
+#[expect(clippy::manual_non_exhaustive, reason = "a proof: no other module of this crate may make one either")]
 pub struct Committed {
     pub number: u64,
     _made_here: (),
@@ -30,17 +32,18 @@ pub struct Committer {
     log: BatchLog,
     tables: Vec<(&'static str, Table)>,
     last: u64,
+    ledger: Ledger,
 }
 
 impl Committer {
     /// Opens the five tables (made empty if they are not there), finishes what the last manifest
-    /// began, and returns every manifest of this partition.
+    /// began, and returns it.
     pub async fn open(
         site: &Path,
         feed: &str,
         partition: &str,
         contracts: &[Contract],
-    ) -> Result<(Committer, Vec<Manifest>), SinkError> {
+    ) -> Result<(Committer, Option<Manifest>), SinkError> {
         let log = BatchLog::new(&site.join("lake"), feed, partition);
         let mut tables = Vec::new();
         for name in TABLES {
@@ -50,14 +53,27 @@ impl Committer {
         // Whoever put the newest manifest may have been killed before it was durable; the tables
         // must never know more than the log.
         log.sync()?;
-        let manifests = log.read_from(1)?;
-        let mut committer = Committer { log, tables, last: 0 };
-        if let Some(newest) = manifests.last() {
+        let (ledger, newest) = Ledger::open(&log)?;
+        let mut committer = Committer { log, tables, last: 0, ledger };
+        if let Some(newest) = &newest {
             failpoint::reached("recover.before");
             committer.finish(newest).await?;
             failpoint::reached("recover.done");
         }
-        Ok((committer, manifests))
+        Ok((committer, newest))
+    }
+
+    /// What this partition has finished so far, whoever did.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Removes files of the lake's own tables that were staged before `before_ms` and never
+    /// committed; those of the vault's tables are the vault's to sweep.
+    pub fn sweep(&self, lake: &Path, before_ms: i64) -> Result<Swept, SinkError> {
+        let tables = self.tables.iter().filter(|(name, _)| matches!(*name, "cdr" | "tally"));
+        let tables: Vec<(&str, &Table)> = tables.map(|(name, table)| (*name, table)).collect();
+        Ok(sweep::sweep(lake, &tables, before_ms)?)
     }
 
     /// The number the next manifest takes.
@@ -113,12 +129,9 @@ impl Committer {
             failpoint::reached(&format!("commit.{name}"));
         }
         self.last = self.last.max(manifest.number);
+        self.ledger.take(manifest);
+        self.ledger.checkpoint_if_due(&self.log);
         failpoint::reached("commit.done");
         Ok(())
     }
-}
-
-/// The digests of every file that a partition has finished.
-pub fn ledger(manifests: &[Manifest]) -> HashSet<String> {
-    manifests.iter().flat_map(|m| m.sources.iter().filter_map(|s| s.file.clone())).collect()
 }

@@ -123,7 +123,7 @@ impl Stage {
         self.written.push(path.clone());
         let root = format.parquet.root_schema_ptr();
         let writer =
-            SerializedFileWriter::new(BufWriter::with_capacity(1 << 20, file), root, Arc::clone(&format.properties))
+            SerializedFileWriter::new(BufWriter::with_capacity(256 << 10, file), root, Arc::clone(&format.properties))
                 .map_err(refused(table))?;
         Ok(OpenFile { writer, path, relative, rows: 0, used: self.clock })
     }

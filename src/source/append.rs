@@ -12,6 +12,9 @@
 //! was read was removed meanwhile.
 
 mod family;
+pub mod recognise;
+
+pub use crate::source::append::family::lives;
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -103,6 +106,18 @@ impl Append {
     /// Where the delivered records end: store it with them. `None` before the first ones.
     pub fn position(&self) -> Option<Position> {
         self.position
+    }
+
+    /// The start of the file that is read first, by its inode alone: stored at once, it finds the file
+    /// again if it is rotated away before its first records are. `None` while there is no file.
+    pub fn beginning(&self) -> Option<Position> {
+        let part = self.part.as_ref().filter(|part| self.position.is_none() && part.framer.offset() == 0);
+        part.map(|part| part.position(&self.keyed))
+    }
+
+    /// Bytes read after the last record delivered: a record whose end has not been written yet.
+    pub fn pending(&self) -> usize {
+        self.part.as_ref().map_or(0, |part| part.framer.pending())
     }
 
     /// The first bytes (at most 64 KiB) of the file that the last batch came from.

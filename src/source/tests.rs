@@ -138,7 +138,7 @@ fn what_is_no_file_is_refused_by_name() {
         (put(dir.path(), "c", &[0x28, 0xB5, 0x2F, 0xFD, 0, 18 << 3, 1, 0, 0]), "unsupported_archive", "128 MiB"),
     ];
     for (path, code, words) in cases {
-        let error = open(&path, QUOTED, small()).and_then(Blocks::finish).err().expect("it is refused");
+        let error = open(&path, QUOTED, small()).and_then(Blocks::finish).expect_err("it is refused");
         assert_eq!(error.code(), code, "{path:?}");
         assert!(error.to_string().contains(words) && error.to_string().contains(path.to_str().unwrap()), "{error}");
     }
@@ -149,7 +149,7 @@ fn no_permission_is_named() {
     use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::tempdir().unwrap();
     let path = put(dir.path(), "secret", b"1\n");
-    std::fs::set_permissions(&path, PermissionsExt::from_mode(0)).unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o0)).unwrap();
     // Root reads it all the same.
     let expected = if std::fs::File::open(&path).is_ok() { Ok(2) } else { Err("no_permission") };
     assert_eq!(fate(&path).map(|finished| finished.bytes), expected);

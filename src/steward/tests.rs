@@ -84,7 +84,7 @@ impl Site {
             last_sequence: None,
             adds: BTreeMap::new(),
             open: vec![],
-            append: None,
+            append: Vec::new(),
         };
         BatchLog::new(&self.steward.lake, "f", "0").put(&manifest).unwrap();
     }

@@ -54,8 +54,7 @@ fn documented_pseudonyms_are_found_by_three_readers() {
         })
         .collect();
     let summary = site.load("generic-voice", [site.file("one.csv", format!("{HEADER}{record}{more}"))]);
-    assert_eq!((&summary["records_in"], &summary["veiled"]), (&502.into(), &501.into()), "{summary}");
-    assert_eq!(summary["dropped_by"]["header"], 1);
+    assert_eq!((&summary["records_in"], &summary["veiled"]), (&501.into(), &501.into()), "{summary}");
 
     let mut wanted: Vec<_> =
         VECTORS.iter().map(|(column, class, text, _)| serde_json::json!([column, class, text])).collect();

@@ -8,10 +8,13 @@
 
 mod contract;
 mod disk;
+mod errors;
+mod hostile;
 mod kills;
 mod power;
 mod recount;
 mod sealed;
 mod site;
+mod sources;
 mod twin;
 mod two_processes;

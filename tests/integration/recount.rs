@@ -2,14 +2,13 @@
 //! vault's tables compared with the lake's row by row.
 
 use crate::sealed;
-use crate::site::{Site, generate, python, script};
+use crate::site::{Run, Site, generate, installed, python, script};
 use cdrveil::clock::{Clock, SystemClock};
 use cdrveil::pseudonymise::twin;
 use cdrveil::record::identifier::{Kind, Party};
 use cdrveil::record::time::{Day, Epoch};
 use serde_json::{Map, Value, json};
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
 
 const RECORDS: usize = 60_000;
 
@@ -148,11 +147,8 @@ fn evidence_is_that_of_the_lake(site: &Site) {
 }
 
 fn spark_reads_every_table(site: &Site, sms: &Value) {
-    let jars = std::env::var_os("CDRVEIL_TEST_SPARK_JARS").map_or_else(
-        || Path::new(&std::env::var_os("HOME").unwrap_or_default()).join(".cache/cdrveil/spark/jars"),
-        Into::into,
-    );
-    let run = crate::site::Run::of(script("spark_counts.py").args([site.dir().as_os_str(), jars.as_os_str()]));
+    let jars = installed("CDRVEIL_TEST_SPARK_JARS", "spark/jars");
+    let run = Run::of(script("spark_counts.py").args([site.dir().as_os_str(), jars.as_os_str()]));
     assert_eq!(run.code, 0, "{}\n{}", run.stdout, run.stderr);
     let counts = run.json();
     assert_eq!(counts["spark"], counts["deltalake"]);

@@ -176,6 +176,12 @@ impl Run {
         summary
     }
 
+    #[allow(dead_code, reason = "for the leak test, a binary of its own")]
+    /// The summary, or null where the run failed before there was one.
+    pub fn summary_if_any(&self) -> Value {
+        if self.stdout.trim().is_empty() { Value::Null } else { self.summary() }
+    }
+
     /// The error object that `--json` puts on the last line of stderr.
     pub fn error(&self) -> Value {
         let last = self.stderr.lines().last().unwrap_or_default();
@@ -202,12 +208,16 @@ pub fn script(name: &str) -> Command {
 }
 
 fn interpreter() -> PathBuf {
-    if let Some(path) = std::env::var_os("CDRVEIL_TEST_PYTHON") {
-        return path.into();
-    }
-    let cached = PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/cdrveil/venv/bin/python");
-    assert!(cached.is_file(), "no Python with deltalake, duckdb and pyarrow: run tests/run, which installs them");
-    cached
+    installed("CDRVEIL_TEST_PYTHON", "venv/bin/python")
+}
+
+/// What `tests/run` installed: where `variable` says, else in its cache.
+#[allow(clippy::disallowed_methods, reason = "settings of the tests come from tests/run, not from a configuration")]
+pub fn installed(variable: &str, cached: &str) -> PathBuf {
+    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default());
+    let path = std::env::var_os(variable).map_or_else(|| home().join(".cache/cdrveil").join(cached), PathBuf::from);
+    assert!(path.exists(), "{} is not there: run tests/run, which installs it", path.display());
+    path
 }
 
 /// `cdrveil generate ARGS…` into a file.

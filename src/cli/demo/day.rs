@@ -107,6 +107,7 @@ fn loaded(
         watch: false,
         accept_late: None,
         forget_open: false,
+        from_start: false,
     };
     let summary = ingest::ingest(&args, &[Input::File(path.to_owned())], site, context, progress)?;
     match summary.files.iter().find(|f| f.fate != Fate::Loaded) {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::clock::{Clock, MockClock};
+use crate::clock::MockClock;
 use crate::config::environment::Environment;
 use std::collections::HashSet;
 use std::fs;

@@ -189,8 +189,8 @@ pub(super) fn digest(toml: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Place;
     use super::*;
+    use crate::decode::mapping::Place;
     use crate::record::raw::Framing;
 
     const GOOD: &str = r#"name = "x"

@@ -124,10 +124,10 @@ fn later_records_make_a_vintage_only_if_they_pass_by_themselves() {
         assert_eq!(records(&site.judge(1, &[(k, vec![(1, first.clone())])]).unwrap(), Audience::Internal), [40]);
         let judged = site.judge(2, &[(k, vec![(1, first.clone()), (2, calls(late.clone()))])]);
         assert_eq!(judged.as_ref().map(|j| records(j, Audience::Internal)), released.map(|r| vec![r]), "{late:?}");
-        if judged.is_some() {
+        if let Some(judged) = &judged {
             // outside, nothing was published before: the whole is judged as one cell
             let distinct = if late.start == 0 { 40 } else { 65 };
-            assert_eq!(records(judged.as_ref().unwrap(), Audience::External).is_empty(), distinct < 50);
+            assert_eq!(records(judged, Audience::External).is_empty(), distinct < 50);
         } else {
             // what stays open adds up until it passes
             let third = vec![(1, first), (2, calls(late)), (2, calls(700..719))];

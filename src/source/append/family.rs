@@ -41,6 +41,19 @@ pub(super) fn rotated(live: &Path) -> Result<Vec<PathBuf>, SourceError> {
     Ok(family.into_values().map(|(_, path)| path).collect())
 }
 
+/// The files that `path` may have been rotated from, by its name alone; none for most names.
+pub fn lives(path: &Path) -> Vec<PathBuf> {
+    let Some(other) = path.file_name().and_then(|name| name.to_str()) else { return Vec::new() };
+    let name = PACKED.iter().find_map(|ending| other.strip_suffix(ending)).unwrap_or(other);
+    let mut found: Vec<String> = Vec::new();
+    for (at, _) in name.match_indices(['.', '-', '_']).filter(|(at, _)| *at > 0) {
+        let ends = name.match_indices('.').map(|(dot, _)| dot).filter(|dot| *dot > at).chain([name.len()]);
+        found.extend(ends.map(|end| format!("{}{}", &name[..at], &name[end..])));
+    }
+    found.retain(|live| mark(live, other).is_some());
+    found.iter().map(|live| path.with_file_name(live)).collect()
+}
+
 /// The mark of `other` when it is a rotated `live`, and whether it is packed.
 fn mark(live: &str, other: &str) -> Option<(Mark, bool)> {
     let unpacked = PACKED.iter().find_map(|ending| other.strip_suffix(ending));
@@ -92,6 +105,22 @@ mod tests {
         ];
         for (name, expected) in cases {
             assert_eq!(mark("Master.csv", name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn names_that_look_rotated() {
+        let of = |name: &str| -> Vec<String> {
+            let found = lives(&Path::new("/var/log").join(name));
+            found.iter().map(|p| p.strip_prefix("/var/log").unwrap().display().to_string()).collect()
+        };
+        assert_eq!(of("Master.csv.1"), ["Master.csv"]);
+        assert_eq!(of("Master.csv.2.gz"), ["Master.csv"]);
+        assert_eq!(of("Master.csv-20261122.zst"), ["Master.csv"]);
+        assert_eq!(of("Master-20261122.csv"), ["Master.csv"]);
+        assert!(of("Master-2026-11-22.csv").contains(&"Master.csv".to_owned()));
+        for name in ["Master.csv", "Master2.csv", "a_b.csv", "x.csv.gz", ".1", "é-é.csv"] {
+            assert!(of(name).is_empty(), "{name}");
         }
     }
 

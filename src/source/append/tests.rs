@@ -168,6 +168,23 @@ fn several_rotations_between_two_looks_leave_no_gap() {
 }
 
 #[test]
+fn a_file_rotated_away_before_its_first_records_is_found() {
+    let mut scene = Scene::new("1\n");
+    scene.stored = Append::resume(&scene.path("m.csv"), None, keyed(), QUOTED, limits()).unwrap().beginning();
+    assert_eq!(scene.stored.unwrap().offset, 0);
+    scene.write("2\n");
+    scene.rename("m.csv", "m.csv.1");
+    scene.write("3\n");
+    scene.rename("m.csv.1", "m.csv.2");
+    scene.rename("m.csv", "m.csv.1");
+    scene.write("4\n");
+    assert_eq!(scene.read().unwrap(), "1\n2\n3\n4\n");
+    assert!(scene.append.as_ref().unwrap().beginning().is_none());
+    let none = Append::resume(&scene.path("none.csv"), None, keyed(), QUOTED, limits()).unwrap();
+    assert!(none.beginning().is_none());
+}
+
+#[test]
 fn a_copy_with_truncation_is_followed() {
     both_ways(|read| {
         for regrown in ["4\n", "44\n5\n6\n7\n8\n9\n"] {

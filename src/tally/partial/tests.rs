@@ -276,6 +276,6 @@ fn cost_of_a_block() {
         let start = std::time::Instant::now();
         let batches = partial.into_batches();
         assert!(!batches.is_empty());
-        println!("{label}: {ns} ns per row, {cells} cells, {} us to write", start.elapsed().as_micros());
+        eprintln!("{label}: {ns} ns per row, {cells} cells, {} us to write", start.elapsed().as_micros());
     }
 }
