@@ -111,10 +111,12 @@ fn a_failed_table_commit_costs_nothing() {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "how long the test may take is for tests/run to say")]
 fn kills_wanted(default: u32) -> u32 {
     std::env::var("CDRVEIL_TEST_KILLS").map_or(default, |n| n.parse().unwrap())
 }
 
+#[expect(clippy::print_stdout, reason = "where the kills fell")]
 fn torture(load: &Load, wanted: u32) {
     let mut rng = chance("kills");
     let home = Site::of_country("GB");

@@ -4,9 +4,6 @@
 //! Needs what `tests/run` installs (CDRVEIL_TEST_PYTHON, CDRVEIL_TEST_SPARK_JARS). A missing tool is
 //! a failure, never a skip.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and may talk")]
-#![allow(clippy::disallowed_methods, reason = "tests/run says by the environment what it installed, and where")]
-
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends there")]
 
 mod contract;
