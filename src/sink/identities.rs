@@ -20,8 +20,8 @@ pub struct SealedBefore {
     generation: u64,
 }
 
-/// 2^18 pseudonyms of 16 bytes: 4 MiB per worker.
-const SLOTS: usize = 1 << 18;
+/// 2^20 pseudonyms of 16 bytes: 16 MiB per worker.
+const SLOTS: usize = 1 << 20;
 
 impl SealedBefore {
     pub fn new() -> SealedBefore {
