@@ -8,7 +8,7 @@ pub mod hmac;
 pub mod twin;
 
 use crate::keys::KeyRing;
-use crate::record::clear::Clear;
+use crate::record::clear::{Clear, Direction};
 use crate::record::identifier::{Kind, Party};
 use crate::record::time::{Day, Epoch};
 use crate::record::veiled::{VeiledColumn, Veils};
@@ -95,7 +95,8 @@ impl Veiler {
         out
     }
 
-    /// Tokens count people: the A side is its number, else its IMSI; 0 is nobody.
+    /// Tokens count people: the A side is its number, else its IMSI, which is the called party's in a
+    /// terminating record and then says nothing of the caller; 0 is nobody.
     fn tokens(&self, clear: &Clear, veils: &Veils) -> (Vec<u64>, Vec<u64>) {
         let rows = clear.rows();
         let (mut a, mut b) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
@@ -109,7 +110,8 @@ impl Veiler {
                 if somebody { tokens.hash(&column.pseudonyms[row]).max(1) } else { 0 }
             };
             let token = of(pa);
-            a.push(if token != 0 || pa.kinds[row].is_hashed() { token } else { of(imsi) });
+            let number = pa.kinds[row].is_hashed() || clear.direction[row] == Direction::Terminating;
+            a.push(if number { token } else { of(imsi) });
             b.push(of(pb));
         }
         (a, b)
@@ -136,5 +138,76 @@ impl<'a> Cached<'a> {
                 state
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::{DomainKey, EpochLease, SealingKey};
+    use crate::record::clear::IdColumn;
+    use crate::record::decoded::Span;
+    use zeroize::Zeroizing;
+
+    /// One row of each: a caller's number present or not, originating or terminating.
+    fn clear(rows: &[(bool, Direction)]) -> Clear {
+        let mut clear = Clear::default();
+        clear.text.extend_from_slice(b"+32470000001206010000000001");
+        let column = |kind: Kind, span: Span| IdColumn { kinds: vec![kind; rows.len()], spans: vec![span; rows.len()] };
+        clear.parties = Party::ALL.map(|p| match p {
+            Party::Imsi => column(Kind::Imsi, Span { start: 12, len: 15 }),
+            Party::A => column(Kind::E164, Span { start: 0, len: 12 }),
+            _ => column(Kind::Absent, Span::NONE),
+        });
+        for (row, (known, direction)) in rows.iter().enumerate() {
+            if !known {
+                clear.parties[Party::A as usize].kinds[row] = Kind::Withheld;
+                clear.parties[Party::A as usize].spans[row] = Span::NONE;
+            }
+            clear.direction.push(*direction);
+            clear.start_ms.push(1_700_000_000_000);
+            clear.sensitive.push(false);
+        }
+        clear
+    }
+
+    fn veiler() -> Veiler {
+        let lease = EpochLease {
+            generation: 1,
+            analytics: DomainKey::from_bytes([1; 32]),
+            tally: DomainKey::from_bytes([2; 32]),
+            identities: SealingKey(Vec::new()),
+        };
+        let epoch = Day::of_ms(1_700_000_000_000).epoch();
+        Veiler::new(&KeyRing {
+            file_key: Zeroizing::new([0; 32]),
+            epochs: BTreeMap::from([(epoch, lease)]),
+            days: BTreeMap::new(),
+        })
+    }
+
+    #[test]
+    fn the_called_subscriber_is_never_counted_as_the_caller() {
+        use Direction::{Originating, Terminating};
+        let rows = [(true, Originating), (false, Originating), (true, Terminating), (false, Terminating)];
+        let veils = veiler().veil(&clear(&rows));
+        let [known, by_imsi, called_by_known, called_by_nobody] = veils.a_token[..] else { panic!("four rows") };
+        assert_ne!(known, 0);
+        assert_ne!(by_imsi, 0);
+        assert_ne!(by_imsi, known);
+        assert_eq!(called_by_known, known);
+        assert_eq!(called_by_nobody, 0);
+    }
+
+    #[test]
+    fn sensitive_rows_get_fresh_pseudonyms_and_no_token_but_true_blind_indices() {
+        let mut clear = clear(&[(true, Direction::Originating); 3]);
+        clear.sensitive = vec![false, true, true];
+        let veils = veiler().veil(&clear);
+        let a = &veils.parties[Party::A as usize];
+        assert_eq!(a.random, [false, true, true]);
+        assert!(a.pseudonyms[0] != a.pseudonyms[1] && a.pseudonyms[1] != a.pseudonyms[2]);
+        assert_eq!(a.blind[0], a.blind[2]);
+        assert_eq!(veils.a_token[1..], [0, 0]);
     }
 }

@@ -50,6 +50,9 @@ pub fn site_file(name: &str, country: &str, mappings: &[&str]) -> String {
         let _ = writeln!(out, "kind = \"{}\"", if *mapping == "asterisk" { "append" } else { "files" });
         let _ = write!(out, "inbox = \"inbox/{mapping}\"\n\n[feeds.{mapping}.profile]\n");
         let _ = write!(out, "version = 1\nhome_country = \"{country}\"\n");
+        if let Some((_, zone)) = ZONES.iter().find(|z| z.0 == country) {
+            let _ = writeln!(out, "zone = \"{zone}\"");
+        }
     }
     out
 }
@@ -76,4 +79,66 @@ fn comment(out: &mut String, text: &str, lead: &str) {
         line.push_str(word);
     }
     let _ = writeln!(out, "{lead}{line}");
+}
+
+/// Countries that lie in one time zone (IANA tz database, `zone1970.tab`; overseas parts aside):
+/// there, a time without a zone is the country's own. Elsewhere the operator has to say.
+const ZONES: [(&str, &str); 44] = [
+    ("AE", "Asia/Dubai"),
+    ("AT", "Europe/Vienna"),
+    ("BE", "Europe/Brussels"),
+    ("BG", "Europe/Sofia"),
+    ("CH", "Europe/Zurich"),
+    ("CY", "Asia/Nicosia"),
+    ("CZ", "Europe/Prague"),
+    ("DE", "Europe/Berlin"),
+    ("DK", "Europe/Copenhagen"),
+    ("EE", "Europe/Tallinn"),
+    ("EG", "Africa/Cairo"),
+    ("FI", "Europe/Helsinki"),
+    ("FR", "Europe/Paris"),
+    ("GB", "Europe/London"),
+    ("GH", "Africa/Accra"),
+    ("GR", "Europe/Athens"),
+    ("HK", "Asia/Hong_Kong"),
+    ("HR", "Europe/Zagreb"),
+    ("HU", "Europe/Budapest"),
+    ("IE", "Europe/Dublin"),
+    ("IL", "Asia/Jerusalem"),
+    ("IN", "Asia/Kolkata"),
+    ("IS", "Atlantic/Reykjavik"),
+    ("IT", "Europe/Rome"),
+    ("JP", "Asia/Tokyo"),
+    ("KE", "Africa/Nairobi"),
+    ("KR", "Asia/Seoul"),
+    ("LT", "Europe/Vilnius"),
+    ("LU", "Europe/Luxembourg"),
+    ("LV", "Europe/Riga"),
+    ("MA", "Africa/Casablanca"),
+    ("MT", "Europe/Malta"),
+    ("NG", "Africa/Lagos"),
+    ("NL", "Europe/Amsterdam"),
+    ("NO", "Europe/Oslo"),
+    ("PL", "Europe/Warsaw"),
+    ("RO", "Europe/Bucharest"),
+    ("SE", "Europe/Stockholm"),
+    ("SG", "Asia/Singapore"),
+    ("SI", "Europe/Ljubljana"),
+    ("SK", "Europe/Bratislava"),
+    ("TH", "Asia/Bangkok"),
+    ("TR", "Europe/Istanbul"),
+    ("ZA", "Africa/Johannesburg"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_zone_exists_and_every_country_stands_once() {
+        assert!(ZONES.is_sorted_by(|a, b| a.0 < b.0));
+        for (country, zone) in ZONES {
+            assert!(jiff::tz::TimeZone::get(zone).is_ok(), "{country}");
+        }
+    }
 }

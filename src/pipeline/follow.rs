@@ -281,7 +281,7 @@ impl Follower {
             }
         };
         let records_before = loader.engine.staged_records();
-        let stretch = self.stretch.get_or_insert_with(|| Stretch { offset: batch.offset, bytes: 0, records_before });
+        let stretch = self.stretch.get_or_insert(Stretch { offset: batch.offset, bytes: 0, records_before });
         stretch.bytes += batch.bytes.len() as u64;
         self.inside_record = batch.oversize && !batch.bytes.ends_with(b"\n");
         loader.submit(batch, &decoder, &mut self.oversize)

@@ -7,7 +7,6 @@ use crate::cli::passphrase::{self, Zone};
 use crate::config;
 use crate::config::environment::{Environment, PASSPHRASE_FILE, VAULT_PASSPHRASE_FILE};
 use crate::generate::country::Country;
-use crate::keyfile;
 use crate::record::time::Day;
 use crate::vault::epochs::Passphrases;
 use rand::Rng;
@@ -56,18 +55,7 @@ impl Place {
             vault: passphrase::existing(Zone::Vault, &environment)?,
         };
         init::create_site(&place.dir, country.iso, passphrases, &*context.clock)?;
-        place.set_zone(country)?;
         Ok(place)
-    }
-
-    /// Switches of the country write local times where their format names no zone.
-    fn set_zone(&self, country: &Country) -> Result<(), CliError> {
-        let path = self.dir.join(config::FILE);
-        let home = format!("home_country = \"{}\"\n", country.iso);
-        let set = fs::read_to_string(&path)
-            .map(|text| text.replace(&home, &format!("{home}zone = \"{}\"\n", country.zone)))
-            .and_then(|text| keyfile::replace_durably(&path, text.as_bytes()));
-        set.map_err(|e| CliError::failed(format!("cannot write {}: {e}", path.display())))
     }
 
     /// What the commands run in: this site, these passphrases, otherwise as the demo itself.
