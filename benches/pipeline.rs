@@ -222,6 +222,7 @@ fn one_run(options: &Options, site: &Path, file: &Path) -> Result<Whole, Box<dyn
         clock: &clock,
         workers: options.workers,
         forget_open: false,
+        orphan_after_ms: i64::MAX,
     })?;
     run::run(&mut engine, &[Input::File(file.to_owned())], Limits::default(), &mut Silent)?;
     let (wall_s, cpu_s) = (begun.elapsed().as_secs_f64(), process_cpu_s() - cpu);

@@ -1,5 +1,7 @@
 //! Whatever bytes arrive, the readers of outside input answer: no panic, and no record lost.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends there")]
+
 use cdrveil::decode::mapping::Mapping;
 use cdrveil::decode::shipped::shipped;
 use cdrveil::normalise::profile::Profile;

@@ -11,7 +11,6 @@ use cdrveil::generate::{self, Plan, country};
 use cdrveil::keys::{DayKeys, DomainKey, EpochLease, KeyError, KeyRing, KeySource, SealingKey};
 use cdrveil::normalise::profile::Profile;
 use cdrveil::normalise::{Accept, Normaliser};
-use cdrveil::pipeline::block::BLOCK_ROWS;
 use cdrveil::pipeline::engine::contracts;
 use cdrveil::pipeline::{Feed, Keys};
 use cdrveil::record::clear::Clear;
@@ -109,7 +108,7 @@ impl Block {
                 "evidence" => &["a_party", "b_party", "c_party", "imsi", "imei", "address"],
                 _ => &[],
             };
-            TableFormat::new(&contract, lookup, BLOCK_ROWS as u64).expect("the contract is sound")
+            TableFormat::new(&contract, lookup).expect("the contract is sound")
         };
         Block {
             records,

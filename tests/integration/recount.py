@@ -97,7 +97,9 @@ class Recount:
         cell["answered"] += row["answered"] == "true"
         cell["seconds"] += seconds
         cell["charge_micro"] += round(float(row["charge"]) * 1_000_000) if row["charge"] else 0
-        for side, party in (("a", self.somebody(ids["a_party"], ids["imsi"])), ("b", self.somebody(ids["b_party"]))):
+        # The SIM of a terminating record is the called party's.
+        sim = ids["imsi"] if row["direction"] != "MT" else None
+        for side, party in (("a", self.somebody(ids["a_party"], sim)), ("b", self.somebody(ids["b_party"]))):
             cell[side][party] += seconds
 
     def somebody(self, first, second=None):
