@@ -217,9 +217,11 @@ fn known_columns(rules: &Rules, names: &[String]) -> Result<(), OpenError> {
     let fields = rules.layouts[0].from.iter().flatten();
     let known: Vec<&Place> = fields.chain(rules.dispatch.as_ref().map(|d| &d.place)).collect();
     let is_known = |name: &str| known.iter().any(|place| matches!(place, Place::Name(n) if same(name, n)));
+    // A row in which no name is known is no header but a record, whose sender's name looks like one.
+    let is_header = names.iter().any(|name| is_known(name));
     match names.iter().position(|name| !is_known(name)) {
         None => Ok(()),
-        Some(i) => Err(OpenError::UnknownColumn { number: i + 1, name: printable(&names[i]) }),
+        Some(i) => Err(OpenError::UnknownColumn { number: i + 1, name: printable(&names[i]).filter(|_| is_header) }),
     }
 }
 

@@ -101,7 +101,8 @@ enum Token<'a> {
 /// The next token and what follows it; spaces and comments are skipped.
 fn next(mut sql: &str) -> Result<Option<(Token<'_>, &str)>, Refusal> {
     loop {
-        sql = sql.trim_start_matches([' ', '\t', '\n', '\r', '\x0c']);
+        // SQLite takes a byte order mark for a space, wherever a token may begin.
+        sql = sql.trim_start_matches([' ', '\t', '\n', '\r', '\x0c', '\u{feff}']);
         if let Some(comment) = sql.strip_prefix("--") {
             sql = comment.split_once('\n').map_or("", |c| c.1);
         } else if let Some(comment) = sql.strip_prefix("/*") {
@@ -111,7 +112,7 @@ fn next(mut sql: &str) -> Result<Option<(Token<'_>, &str)>, Refusal> {
         }
     }
     let Some(first) = sql.chars().next() else { return Ok(None) };
-    let name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '$' || !c.is_ascii();
+    let name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '$' || (!c.is_ascii() && c != '\u{feff}');
     let (token, end) = match first {
         ';' => (Token::Semicolon, 1),
         '\'' => (Token::Other, quoted(sql, '\'', "a string")?),
@@ -199,6 +200,8 @@ mod tests {
             ("SELECT \"load_extension\"('/tmp/x.so')", banned("LOAD_EXTENSION")),
             ("SELECT * FROM pragma_database_list", banned("PRAGMA_DATABASE_LIST")),
             ("SELECT * FROM [pragma_database_list]", banned("PRAGMA_DATABASE_LIST")),
+            ("SELECT * FROM \u{feff}pragma_database_list", banned("PRAGMA_DATABASE_LIST")),
+            ("SELECT \u{feff}load_extension('/tmp/x.so')", banned("LOAD_EXTENSION")),
             ("SELECT writefile('/tmp/x', 'y')", banned("WRITEFILE")),
             ("SELECT 'open", Refusal::Unfinished("a string")),
             ("SELECT \"open", Refusal::Unfinished("a quoted name")),

@@ -21,15 +21,18 @@ pub struct Constants {
 }
 
 /// Rows of one day, ordered by A-party pseudonym, then B; ties in random order.
+///
+/// Ties are many where nobody is named (data sessions known by IMSI alone). Each draws a number of
+/// its own: of any rule with one secret, two rows that are known would tell where all others stood.
 pub fn order(veils: &Veils, mut rows: Vec<u32>) -> Vec<u32> {
-    let salt: u32 = rand::rng().random();
+    let mut rng = rand::rng();
     let head = |column: &VeiledColumn, row: u32| {
         let id: [u8; 8] = column.pseudonyms[row as usize][..8].try_into().expect("8 of 16 bytes");
         u64::from_be_bytes(id)
     };
     let [a, b, ..] = &veils.parties;
     let mut keyed: Vec<(u64, u64, u32, u32)> =
-        rows.iter().map(|&r| (head(a, r), head(b, r), (r ^ salt).wrapping_mul(0x9e37_79b1), r)).collect();
+        rows.iter().map(|&r| (head(a, r), head(b, r), rng.random::<u32>(), r)).collect();
     keyed.sort_unstable();
     rows.clear();
     rows.extend(keyed.into_iter().map(|k| k.3));

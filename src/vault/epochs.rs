@@ -71,12 +71,13 @@ pub struct Outcome {
 
 /// Makes both key files of a new site, with the previous, the current and the next epoch.
 pub fn init(site: &Path, passphrases: Passphrases, clock: &dyn Clock) -> Result<Outcome, EpochError> {
+    // Locked first: of two that make one site, the second must see the keys of the first.
+    let _lock = lock_vault(site)?;
     for file in [vault_key_file(site), ingest_key_file(site)] {
         if file.exists() {
             return Err(EpochError::Exists(file.display().to_string()));
         }
     }
-    let _lock = lock_vault(site)?;
     let now = Day::of_ms(clock.now_ms()).epoch();
     let mut store = KeyStore::new(&vault_key_file(site), passphrases.vault);
     let created: Vec<Epoch> = [now.previous(), now, now.next()].into();

@@ -15,8 +15,8 @@ pub struct SealedError {
     pub reason: String,
 }
 
-/// Epochs named by any manifest under `lake/_batches/FEED/PARTITION/` (field `epochs`), or by any
-/// file that `vault/identities/_delta_log` has added (partition value).
+/// Epochs named by any manifest under `lake/_batches/FEED/PARTITION/` (field `epochs`), by any file
+/// that `vault/identities/_delta_log` has added (partition value), or by a folder of data files there.
 pub fn sealed_epochs(site: &Path) -> Result<BTreeSet<Epoch>, SealedError> {
     let mut sealed = BTreeSet::new();
     for path in json_files(&site.join("lake/_batches"), 2)? {
@@ -25,6 +25,7 @@ pub fn sealed_epochs(site: &Path) -> Result<BTreeSet<Epoch>, SealedError> {
     for path in json_files(&site.join("vault/identities/_delta_log"), 0)? {
         from_delta_log(&path, &mut sealed)?;
     }
+    from_partitions(&site.join("vault/identities"), &mut sealed)?;
     Ok(sealed)
 }
 
@@ -50,15 +51,32 @@ fn from_delta_log(path: &Path, sealed: &mut BTreeSet<Epoch>) -> Result<(), Seale
     Ok(())
 }
 
+/// Partition folders `epoch=YYYY-MM` that hold data: they stand where the lake, and with it the batch
+/// log, is on another machine, and when older entries of the Delta log were cleaned away.
+fn from_partitions(table: &Path, sealed: &mut BTreeSet<Epoch>) -> Result<(), SealedError> {
+    for entry in entries(table)? {
+        let (name, path) = (entry.file_name(), entry.path());
+        let Some(epoch) = name.to_str().and_then(|n| n.strip_prefix("epoch=")) else { continue };
+        if entries(&path)?.iter().any(|file| file.path().extension().is_some_and(|e| e == "parquet")) {
+            sealed.insert(epoch.parse().map_err(|()| unclear(&path))?);
+        }
+    }
+    Ok(())
+}
+
+/// What stands in a folder; nothing in one that does not exist.
+fn entries(folder: &Path) -> Result<Vec<fs::DirEntry>, SealedError> {
+    match fs::read_dir(folder) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(e) => Err(failed(folder, &e)),
+        Ok(list) => list.collect::<Result<_, _>>().map_err(|e| failed(folder, &e)),
+    }
+}
+
 /// All `*.json` exactly `depth` folders down; a folder that does not exist has none.
 fn json_files(folder: &Path, depth: u32) -> Result<Vec<PathBuf>, SealedError> {
     let mut found = Vec::new();
-    let entries = match fs::read_dir(folder) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(found),
-        other => other.map_err(|e| failed(folder, &e))?,
-    };
-    for entry in entries {
-        let entry = entry.map_err(|e| failed(folder, &e))?;
+    for entry in entries(folder)? {
         let (path, kind) = (entry.path(), entry.file_type().map_err(|e| failed(folder, &e))?);
         if depth > 0 && kind.is_dir() {
             found.extend(json_files(&path, depth - 1)?);
