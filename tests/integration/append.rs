@@ -204,7 +204,7 @@ impl Writer {
         while !stop.load(Ordering::SeqCst) {
             let n = self.rng.random_range(1..20);
             self.lines(n);
-            if rotated.elapsed() > Duration::from_millis(1000) {
+            if rotated.elapsed() > Duration::from_millis(500) {
                 self.rotate();
                 rotated = Instant::now();
             }
