@@ -68,7 +68,8 @@ pub fn run(args: IngestArgs, context: &Context) -> Result<(), CliError> {
     } else {
         print_summary(&summary, context);
     }
-    verdict(&summary)
+    // What a watched folder still holds waits for the next start; what it could not take was told then.
+    if args.watch { Ok(()) } else { verdict(&summary) }
 }
 
 /// Runs the feed over `inputs` (or its inbox) and returns the summary; what `demo` calls too.

@@ -2,7 +2,10 @@
 
 use crate::lake::batches::Counts;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+
+/// File reports that a run without end keeps.
+const REPORTS_MAX: usize = 10_000;
 
 /// What became of one input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -56,6 +59,7 @@ pub struct Summary {
     /// Sequence numbers that never came, for feeds that number their records.
     pub sequence_gaps: u64,
     pub batches: u64,
+    /// Of a run without end, the newest [`REPORTS_MAX`].
     pub files: Vec<FileReport>,
     /// Decompressed.
     pub bytes_in: u64,
@@ -78,6 +82,21 @@ impl Summary {
                 *to.entry(k.clone()).or_default() += v;
             }
         }
+    }
+
+    /// For runs without end: a file that had to wait and came again is told of once, and the list
+    /// stays short. Reports from `since` on are new.
+    pub fn tidy(&mut self, since: usize) {
+        if self.files.len() == since {
+            return;
+        }
+        let new: HashSet<String> = self.files[since..].iter().map(|f| f.path.clone()).collect();
+        let mut at = 0;
+        self.files.retain(|f| {
+            at += 1;
+            at > since || f.fate != Fate::Waiting || !new.contains(&f.path)
+        });
+        self.files.drain(..self.files.len().saturating_sub(REPORTS_MAX));
     }
 }
 

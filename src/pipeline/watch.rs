@@ -59,6 +59,7 @@ pub fn watch(
                 seen.remember(&path, state, identity.clone(), loader.engine.setting.clock);
             }
         }
+        loader.engine.summary.tidy(reported);
         seen.save(inbox, false);
     }
     seen.save(inbox, true);

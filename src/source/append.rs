@@ -195,6 +195,10 @@ impl Append {
         if let Some(next) = self.rotated_after(part)? {
             return self.open(&next, 0);
         }
+        // Copied and not truncated yet: what it holds was, or will be, read from the copy.
+        if part.is_copy_of(&self.path) {
+            return Ok(None);
+        }
         Ok(Some(live).filter(|live| live.seen.size > 0))
     }
 
@@ -282,6 +286,12 @@ impl Part {
     /// `path` leads to another file than this one. While it leads nowhere, this one is the live one.
     fn is_elsewhere(&self, path: &Path) -> bool {
         std::fs::metadata(path).is_ok_and(|metadata| !self.is_same_file(&Identity::of(&metadata)))
+    }
+
+    /// `path` begins as this one does. One line in common may be a header, and says nothing.
+    fn is_copy_of(&self, path: &Path) -> bool {
+        let head = &self.head[..self.head.len().min(GUARD_BYTES)];
+        memchr_iter(b'\n', head).count() > 1 && begins_with(path, head).unwrap_or(false)
     }
 
     /// The file lost bytes that were read from it, or begins with others: truncated in place.

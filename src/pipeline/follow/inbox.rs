@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long new records may stay uncommitted.
+/// How long new records may stay uncommitted, and how often there is a commit while they trickle.
 const COMMIT_EVERY: Duration = Duration::from_secs(5);
 const COMMIT_BYTES: u64 = 64 << 20;
 /// How often the files are looked at while nothing comes.
@@ -37,19 +37,22 @@ pub fn watch(
 ) -> Result<(), PipelineError> {
     let loader = Loader::new(engine, limits, observer);
     let mut inbox = Inbox { dir: inbox, from_start, loader, followers: Vec::new(), settled: HashMap::new() };
-    let (mut next_scan, mut committed) = (Instant::now(), Instant::now());
+    let (mut next_scan, mut committed) = (Instant::now(), None);
     while !stop.load(Ordering::SeqCst) {
         inbox.loader.engine.refresh_keys()?;
         if Instant::now() >= next_scan {
+            let reported = inbox.loader.engine.summary.files.len();
             inbox.scan()?;
+            inbox.loader.engine.summary.tidy(reported);
             next_scan = Instant::now() + SCAN_EVERY;
         }
         let enough = inbox.advance()?;
-        if !inbox.loader.engine.has_staged() {
-            committed = Instant::now();
-        } else if enough || committed.elapsed() >= COMMIT_EVERY {
+        // The first rows after a start or a pause at once: a position inside a file finds it again
+        // however it is rotated, the mere start of one does not.
+        let due = committed.is_none_or(|at: Instant| at.elapsed() >= COMMIT_EVERY);
+        if inbox.loader.engine.has_staged() && (enough || due) {
             inbox.commit()?;
-            committed = Instant::now();
+            committed = Some(Instant::now());
         }
         if !enough {
             std::thread::sleep(PAUSE);

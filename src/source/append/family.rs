@@ -60,11 +60,12 @@ fn mark(live: &str, other: &str) -> Option<(Mark, bool)> {
     let name = unpacked.unwrap_or(other);
     let inner = between(name, live, "").or_else(|| {
         let dot = live.rfind('.').filter(|dot| *dot > 0)?;
+        // `2026-11-22.csv` is a day's file, not one of November rotated on the 22nd.
+        live[..dot].contains(|c| !is_stamp(c)).then_some(())?;
         between(name, &live[..dot], &live[dot..])
     })?;
     let digits: String = inner.chars().filter(char::is_ascii_digit).collect();
-    let only = inner.chars().all(|c| c.is_ascii_digit() || matches!(c, '-' | '_' | ':' | 'T'));
-    if digits.is_empty() || !only {
+    if digits.is_empty() || !inner.chars().all(is_stamp) {
         return None;
     }
     let mark = match digits.parse::<u32>() {
@@ -72,6 +73,10 @@ fn mark(live: &str, other: &str) -> Option<(Mark, bool)> {
         _ => Mark::Stamp(digits),
     };
     Some((mark, unpacked.is_some()))
+}
+
+fn is_stamp(c: char) -> bool {
+    c.is_ascii_digit() || matches!(c, '-' | '_' | ':' | 'T')
 }
 
 /// What stands between `start`, a separator, and `end`.
@@ -119,7 +124,10 @@ mod tests {
         assert_eq!(of("Master.csv-20261122.zst"), ["Master.csv"]);
         assert_eq!(of("Master-20261122.csv"), ["Master.csv"]);
         assert!(of("Master-2026-11-22.csv").contains(&"Master.csv".to_owned()));
-        for name in ["Master.csv", "Master2.csv", "a_b.csv", "x.csv.gz", ".1", "é-é.csv"] {
+        assert_eq!(of("2026-11-22.csv.1"), ["2026-11-22.csv"]);
+        for name in
+            ["2026-11-22.csv", "2026-11-22.csv.gz", "Master.csv", "Master2.csv", "a_b.csv", "x.csv.gz", ".1", "é-é.csv"]
+        {
             assert!(of(name).is_empty(), "{name}");
         }
     }

@@ -267,3 +267,24 @@ fn a_file_that_comes_later_and_positions_of_its_batches() {
     }
     assert_eq!(offset, 16);
 }
+
+/// The copy of a large file takes its time, and a reader that is behind comes to it meanwhile.
+#[test]
+fn a_copy_that_is_not_truncated_yet_is_not_read_twice() {
+    for restarted in [false, true] {
+        let mut scene = Scene::new("a,1\nb,2\n");
+        assert_eq!(scene.read().unwrap(), "a,1\nb,2\n");
+        scene.rename("m.csv", "m.csv.2");
+        scene.write("c,3\nd,4\n");
+        std::fs::copy(scene.path("m.csv"), scene.path("m.csv.1")).unwrap();
+        assert_eq!(scene.read().unwrap(), "c,3\nd,4\n");
+        if restarted {
+            scene.append = None;
+        }
+        assert_eq!(scene.read().unwrap(), "");
+        OpenOptions::new().write(true).truncate(true).open(scene.path("m.csv")).unwrap();
+        assert_eq!(scene.read().unwrap(), "");
+        scene.write("e,5\n");
+        assert_eq!(scene.read().unwrap(), "e,5\n");
+    }
+}
