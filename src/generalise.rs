@@ -1,8 +1,9 @@
 //! Attributes made coarse before they stand beside a pseudonym (design privacy.md 2.3, 2.4): an
 //! exact time and duration would let anyone who was party to one call find the other party.
 
-use crate::record::clear::{ABSENT_I64, ABSENT_U32, ABSENT_U64, Clear};
+use crate::record::clear::{ABSENT_I64, ABSENT_U32, ABSENT_U64, Answered, CauseClass, Clear};
 use crate::record::decoded::Span;
+use crate::record::plmn::Plmn;
 use crate::record::time::MS_PER_DAY;
 use crate::record::veiled::{Coarse, TRUNK_OTHER};
 
@@ -37,14 +38,15 @@ impl TrunkList {
     }
 }
 
-/// The coarse attributes of every row.
+/// The coarse attributes of every row. Of a call to a sensitive service only the day, the service and
+/// the countries are left: nothing that could be matched with a bill.
 pub fn generalise(clear: &Clear, trunks: &TrunkList) -> Coarse {
     let rows = 0..clear.rows();
     let start = |row: usize| {
         let (ms, step) = (clear.start_ms[row], if clear.sensitive[row] { MS_PER_DAY } else { QUARTER_MS });
         ms.div_euclid(step) * step * 1000
     };
-    Coarse {
+    let mut coarse = Coarse {
         service: clear.service.clone(),
         direction: clear.direction.clone(),
         start_us: rows.clone().map(start).collect(),
@@ -68,7 +70,18 @@ pub fn generalise(clear: &Clear, trunks: &TrunkList) -> Coarse {
         visited_network: clear.network.clone(),
         trunk_in: clear.trunk_in.iter().map(|&s| trunks.index(s, &clear.text)).collect(),
         trunk_out: clear.trunk_out.iter().map(|&s| trunks.index(s, &clear.text)).collect(),
+    };
+    for row in rows.filter(|row| clear.sensitive[*row]) {
+        hide(&mut coarse, row);
     }
+    coarse
+}
+
+fn hide(coarse: &mut Coarse, row: usize) {
+    (coarse.duration[row], coarse.volume[row], coarse.charge[row]) = (None, None, None);
+    (coarse.currency[row], coarse.answered[row], coarse.cause[row]) = ([0; 3], Answered::Unknown, CauseClass::Unknown);
+    (coarse.home_network[row], coarse.visited_network[row]) = (Plmn::NONE, Plmn::NONE);
+    (coarse.trunk_in[row], coarse.trunk_out[row]) = (0, 0);
 }
 
 fn volume(up: u64, down: u64) -> Option<i64> {

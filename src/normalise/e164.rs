@@ -260,7 +260,7 @@ impl Dialling {
         })
     }
 
-    fn sensitive(&self, dialled: &[u8]) -> Option<Kind> {
+    pub(crate) fn sensitive(&self, dialled: &[u8]) -> Option<Kind> {
         self.numbering.walk_from(self.home_at, dialled).sensitive
     }
 

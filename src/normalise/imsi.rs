@@ -59,7 +59,7 @@ impl Networks {
     }
 
     /// A network as records write it: `20601`, `206-01`, `206 001`, `310410`. Two-digit codes that
-    /// were padded to three are cut back. Test network 001 is `Plmn::NONE`.
+    /// were padded to three are cut back. Test network 001 and unassigned codes are `Plmn::NONE`.
     pub(crate) fn read(&self, text: &[u8]) -> Result<Plmn, Reason> {
         let mut digits = [0u8; 6];
         let mut len = 0;
@@ -82,6 +82,10 @@ impl Networks {
             return Ok(Plmn::NONE);
         }
         let row = &self.0[mcc as usize];
+        if row.digits == 0 && mcc >= 200 {
+            // Not an assigned code: perhaps another number in the wrong column, so none of it is kept.
+            return Ok(Plmn::NONE);
+        }
         let padded = len == 6 && row.digits == 2 && mnc < 100 && !row.others.contains(&(mnc as u16));
         let width = if padded { 2 } else { len as u32 - 3 };
         Plmn::new(mcc, mnc, width).ok_or(Reason::InvalidNetwork)

@@ -79,6 +79,12 @@ fn other(dialling: &Dialling, text: &[u8], side: Side, form: Form, names: bool, 
         return reading;
     }
     if names || form == Form::Alphanumeric {
+        // A helpline's digits are a helpline's, whatever the type of number says of them.
+        if text.iter().all(u8::is_ascii_digit)
+            && let Some(kind) = dialling.sensitive(text)
+        {
+            return Ok((kind, Country::NONE));
+        }
         return sender::read(dialling.numbering(), text, out);
     }
     if text.iter().all(|&b| matches!(CLASS[usize::from(b)], Class::Plus | Class::Separator)) {

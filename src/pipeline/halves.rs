@@ -12,6 +12,8 @@ use aes_gcm::{Aes256Gcm, KeyInit, Nonce};
 use rand::RngCore;
 use std::path::{Path, PathBuf};
 
+const QUARTER_MS: i64 = 15 * 60 * 1000;
+
 /// The joiner of a feed, and where its open halves can be read again.
 #[derive(Default)]
 pub struct Halves {
@@ -36,7 +38,8 @@ impl Halves {
 
     /// Joins what a batch completes; how many halves went away into rows.
     pub fn absorb(&mut self, decoded: Decoded, now_ms: i64) -> (Decoded, u64) {
-        let joined = self.joiner.absorb(decoded, now_ms);
+        // To the quarter of an hour: the position of a half stands in the lake's batch log.
+        let joined = self.joiner.absorb(decoded, now_ms.div_euclid(QUARTER_MS) * QUARTER_MS);
         (joined.decoded, joined.joined)
     }
 

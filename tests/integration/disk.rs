@@ -122,6 +122,8 @@ impl Trace {
     /// Makes `target`, a copy of the folder as it was before the trace, what the disk holds when the
     /// power goes after `moment` events. What was not synced survives with chance `luck`.
     pub fn cut(&self, moment: usize, luck: f64, rng: &mut StdRng, target: &Path) {
+        // The last name may have appeared with the last event.
+        let moment = moment.min(self.len());
         let end = self.replay(self.len());
         let mut disk = self.replay(moment);
         for change in std::mem::take(&mut disk.pending) {
