@@ -27,7 +27,7 @@ fn only_new_rows_of_a_growing_file_are_loaded() {
     let file = site.file("Master.csv", calls(0..100));
     assert_eq!(of(&site.load(FEED, [&file])), (100, "loaded".into()));
     let half = calls(150..151);
-    append(&file, &format!("{}{}", calls(100..150), &half[..40]));
+    append(&file, format!("{}{}", calls(100..150), &half[..40]));
     assert_eq!(of(&site.load(FEED, [&file])), (50, "loaded".into()));
     append(&file, &half[40..]);
     assert_eq!(of(&site.load(FEED, [&file])), (1, "loaded".into()));
