@@ -14,6 +14,7 @@ mod numbering;
 mod party;
 pub mod profile;
 mod script;
+pub(crate) mod selection;
 mod sender;
 #[cfg(test)]
 mod tests;

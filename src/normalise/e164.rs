@@ -2,6 +2,7 @@
 
 use crate::normalise::numbering::{Numbering, Plan};
 use crate::normalise::profile::{NationalForm, Profile, ProfileError, TonCoding};
+use crate::normalise::selection;
 use crate::normalise::trie::Position;
 use crate::record::identifier::{Country, Kind};
 use crate::record::reject::Reason;
@@ -144,11 +145,13 @@ impl Dialling {
         let (code, mut national) = digits.split_at(usize::from(code_len));
         let mut rebuilt = [0u8; 64];
         let mut digits = digits;
-        if let Some(stripped) = without_trunk(plan, national) {
-            let len = code.len() + stripped.len();
-            let Some(room) = rebuilt.get_mut(..len) else { return Err(Reason::NumberLength) };
-            room[..code.len()].copy_from_slice(code);
-            room[code.len()..].copy_from_slice(stripped);
+        if let Some(parts) = tidied(plan, national) {
+            let mut len = 0;
+            for part in [code].iter().chain(&parts) {
+                let Some(room) = rebuilt.get_mut(len..len + part.len()) else { return Err(Reason::NumberLength) };
+                room.copy_from_slice(part);
+                len += part.len();
+            }
             digits = &rebuilt[..len];
             walk = self.numbering.walk(digits);
             plan = walk.plan.map_or(plan, |(index, _)| self.numbering.plan(index));
@@ -172,6 +175,7 @@ impl Dialling {
         if let Some(kind) = self.sensitive(digits) {
             return Ok((kind, self.home.country));
         }
+        let digits = selection::behind(&self.home.code, digits).unwrap_or(digits);
         let number = match digits.strip_prefix(&self.trunk[..]) {
             Some(rest) if !self.trunk.is_empty() && (self.trunk == b"0" || self.home.possible(rest.len())) => rest,
             _ => digits,
@@ -202,6 +206,9 @@ impl Dialling {
         if let Some(rest) = self.after_international_prefix(digits) {
             return self.international(rest, out);
         }
+        if let Some(rest) = selection::behind(&self.home.code, digits) {
+            return self.national(rest, out);
+        }
         if !self.trunk.is_empty()
             && let Some(rest) = digits.strip_prefix(&self.trunk[..])
             && (self.trunk == b"0" || self.home.possible(rest.len()))
@@ -228,7 +235,9 @@ impl Dialling {
                 let home = digits.strip_prefix(&self.home.code[..]);
                 if home.is_some_and(|rest| self.home.possible(rest.len())) {
                     self.international(digits, out)
-                } else if self.home.possible(digits.len()) {
+                } else if self.home.possible(digits.len())
+                    || selection::argentine_mobile(&self.home.code, digits).is_some()
+                {
                     self.national_significant(digits, digits, out)
                 } else if digits[0] != b'0' && self.numbering.walk(digits).plan.is_some() {
                     self.international(digits, out)
@@ -294,12 +303,17 @@ fn short_of(plan: &Plan, symbols: &[u8], out: &mut Vec<u8>) -> Reading {
     Ok((Kind::Short, plan.country))
 }
 
-/// A trunk `0`, or Mexico's former mobile `1`, left between calling code and national number.
-fn without_trunk<'n>(plan: &Plan, national: &'n [u8]) -> Option<&'n [u8]> {
-    match national {
-        [b'0', rest @ ..] if plan.trunk == b"0" && rest.first().is_some_and(|&b| b != b'0') => Some(rest),
-        [b'1', rest @ ..] if plan.code == b"52" && rest.len() == 10 => Some(rest),
-        _ => None,
+/// The national number in parts, where it is not written as abroad: a carrier's code, a trunk `0`
+/// or Mexico's former mobile `1` before it, or Argentina's mobile `15` inside it.
+fn tidied<'n>(plan: &Plan, national: &'n [u8]) -> Option<[&'n [u8]; 3]> {
+    let number = match selection::behind(&plan.code, national).unwrap_or(national) {
+        [b'0', rest @ ..] if plan.trunk == b"0" && rest.first().is_some_and(|&b| b != b'0') => rest,
+        [b'1', rest @ ..] if plan.code == b"52" && rest.len() == 10 => rest,
+        whole => whole,
+    };
+    match selection::argentine_mobile(&plan.code, number) {
+        Some((area, subscriber)) => Some([b"9", area, subscriber]),
+        None => (number.len() < national.len()).then_some([number, b"", b""]),
     }
 }
 

@@ -40,6 +40,8 @@ fn decoded(specs: &[FieldSpec], rows: &[Vec<&str>]) -> Decoded {
         first_line: 0,
         records: vec![Span { start: 0, len: 0 }; rows.len()],
         lines: (0..rows.len() as u32).collect(),
+        messages: Vec::new(),
+        in_message: Vec::new(),
         rows: (0..rows.len() as u32).collect(),
         specs: Arc::from(specs),
         columns,

@@ -1,6 +1,7 @@
 //! The `phonenumber` crate (libphonenumber's rules) as a second opinion, and injectivity at scale.
 
 use crate::normalise::profile::Profile;
+use crate::normalise::selection;
 use crate::normalise::tests::{callers, decoded, months, spec};
 use crate::normalise::{Accept, Normaliser};
 use crate::record::field::Field;
@@ -86,6 +87,63 @@ fn example_numbers_dialled_at_home_are_the_same_numbers() {
     }
     assert!(tried > 400);
     assert!(wrong.is_empty(), "{} of {tried} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// Trunk prefix, every international prefix, `+CC (0)`, and whatever a carrier's customers dial.
+#[test]
+fn every_notation_of_one_number_gives_one_form() {
+    let (mut wrong, mut tried) = (Vec::new(), 0);
+    for meta in DATABASE.iter().filter(|m| m.id() != "001") {
+        let code = meta.country_code().to_string();
+        let trunk = meta.national_prefix().unwrap_or("");
+        for pick in &TYPES[..2] {
+            let Some(example) = pick(meta).and_then(|d| d.example()) else { continue };
+            let example = example.to_string();
+            let expected = format!("+{code}{example}");
+            let mut texts = vec![format!("{trunk}{example}"), format!("00{code}{example}"), format!("tel:{expected}")];
+            texts.extend((trunk == "0").then(|| format!("+{code} (0) {example}")));
+            for (_, prefix, lengths) in selection::samples().filter(|s| s.0 == code) {
+                if lengths >> example.len() & 1 == 1 {
+                    texts.extend([format!("{prefix}{example}"), format!("+{code}{prefix}{example}")]);
+                }
+            }
+            tried += texts.len();
+            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            for (text, found) in texts.iter().zip(callers(&Profile::of(meta.id(), "UTC"), &texts)) {
+                if !matches!(&found, Ok((Kind::E164 | Kind::Service, canonical)) if *canonical == expected) {
+                    wrong.push(format!("{} {text} {expected} {found:?}", meta.id()));
+                }
+            }
+        }
+    }
+    assert!(tried > 1500, "{tried}");
+    assert!(wrong.is_empty(), "{} of {tried} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn mobile_numbers_that_are_written_otherwise_at_home_are_the_same_numbers() {
+    for (country, expected, texts) in [
+        (
+            "AR",
+            "+5491123456789",
+            &["011 15 2345-6789", "11 15 23456789", "+54 11 15 2345 6789", "+54 9 11 2345 6789", "0 9 11 23456789"][..],
+        ),
+        ("AR", "+5493541234567", &["03541 15 234567", "+54 3541 15 234567", "+54 9 3541 15 234567"]),
+        ("AR", "+541123456789", &["011 2345-6789", "+54 11 2345 6789"]),
+        (
+            "BR",
+            "+5511987654321",
+            &["0 15 11 98765 4321", "90 21 11 987654321", "011 987654321", "+55 0 31 11 987654321"],
+        ),
+        ("MX", "+525512345678", &["55 1234 5678", "+52 1 55 1234 5678", "00 52 1 55 1234 5678"]),
+        ("LT", "+37061234567", &["8 612 34567", "0 612 34567", "+370 8 612 34567"]),
+        ("CN", "+8613812345678", &["17951 138 1234 5678", "13812345678"]),
+        ("CN", "+8617951138123", &["17951138123"]),
+    ] {
+        for (text, found) in texts.iter().zip(callers(&Profile::of(country, "UTC"), texts)) {
+            assert_eq!(found, Ok((Kind::E164, expected.to_owned())), "{country} {text}");
+        }
+    }
 }
 
 /// Every number the oracle calls possible passes; what it calls impossible is our own affair.
