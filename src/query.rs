@@ -30,12 +30,32 @@ pub enum Value {
     Blob(Vec<u8>),
 }
 
+impl Value {
+    fn held_bytes(&self) -> usize {
+        let beside = match self {
+            Value::Text(text) => text.len(),
+            Value::Blob(blob) => blob.len(),
+            Value::Null | Value::Integer(_) | Value::Real(_) => 0,
+        };
+        size_of::<Value>() + beside
+    }
+}
+
 /// Bounds of one statement.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     pub rows: usize,
     pub time: Duration,
+    /// Of the answer as it is held, all rows together.
+    pub bytes: usize,
 }
+
+/// Memory that SQLite may take in this process, sorting included: the bound on values that an
+/// expression makes (`printf`, `replace`, `group_concat`, concatenation). A process can only lower it.
+pub const HEAP_BYTES: u64 = 256 << 20;
+
+/// How long a statement may outlive its time inside a single function, where SQLite asks nobody.
+const GRACE: Duration = Duration::from_secs(1);
 
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
@@ -49,20 +69,35 @@ pub enum QueryError {
     TooManyRows(usize),
     #[error("stopped after {} s: narrow the question, or raise --timeout-s", .0.as_secs())]
     TooLong(Duration),
+    #[error("the answer holds more than {} MiB: name fewer columns, add LIMIT, or aggregate", .0 >> 20)]
+    TooLarge(usize),
+    #[error("the statement needs more than {} MiB of memory: sort or join less at once, or make shorter texts", HEAP_BYTES >> 20)]
+    TooMuchMemory,
 }
 
 /// Asks the store one statement.
 pub async fn ask(store: &Path, sql: &str, limits: Limits) -> Result<Answer, QueryError> {
     guard::check(sql)?;
+    // The statement may sit in one long function: it is left behind then.
+    let asked = tokio::time::timeout(limits.time.saturating_add(GRACE), read(store, sql, limits));
+    asked.await.unwrap_or(Err(QueryError::TooLong(limits.time)))
+}
+
+async fn read(store: &Path, sql: &str, limits: Limits) -> Result<Answer, QueryError> {
     let mut connection = open(store).await?;
     let started = Instant::now();
     watch(&mut connection, started, limits.time).await?;
-    let failed = |e: sqlx::Error| {
-        if started.elapsed() >= limits.time { QueryError::TooLong(limits.time) } else { QueryError::Sql(text_of(&e)) }
+    let failed = |e: sqlx::Error| match e {
+        // a row that could not be copied for want of memory ends the library's own thread
+        sqlx::Error::WorkerCrashed => QueryError::TooMuchMemory,
+        e if out_of_memory(&e) => QueryError::TooMuchMemory,
+        _ if started.elapsed() >= limits.time => QueryError::TooLong(limits.time),
+        e => QueryError::Sql(text_of(&e)),
     };
     let statement = connection.prepare(AssertSqlSafe(sql.to_owned()).into_sql_str()).await.map_err(failed)?;
     let columns = statement.columns().iter().map(|c| c.name().to_owned()).collect();
     let mut rows = Vec::new();
+    let mut bytes = 0;
     {
         use futures::TryStreamExt;
         let mut stream = statement.query().fetch(&mut connection);
@@ -70,7 +105,12 @@ pub async fn ask(store: &Path, sql: &str, limits: Limits) -> Result<Answer, Quer
             if rows.len() == limits.rows {
                 return Err(QueryError::TooManyRows(limits.rows));
             }
-            rows.push(values(&row).map_err(|e| QueryError::Sql(text_of(&e)))?);
+            let row = values(&row).map_err(|e| QueryError::Sql(text_of(&e)))?;
+            bytes += row.iter().map(Value::held_bytes).sum::<usize>();
+            if bytes > limits.bytes {
+                return Err(QueryError::TooLarge(limits.bytes));
+            }
+            rows.push(row);
         }
     }
     connection.close().await.map_err(failed)?;
@@ -112,6 +152,9 @@ async fn open(store: &Path) -> Result<SqliteConnection, QueryError> {
         .create_if_missing(false)
         .pragma("query_only", "ON")
         .pragma("trusted_schema", "OFF")
+        .pragma("hard_heap_limit", HEAP_BYTES.to_string())
+        // what does not fit the heap must not fill the disk instead
+        .pragma("temp_store", "MEMORY")
         .busy_timeout(Duration::from_secs(10))
         .disable_statement_logging();
     options.connect().await.map_err(|e| QueryError::Sql(text_of(&e)))
@@ -140,6 +183,12 @@ fn values(row: &SqliteRow) -> Result<Vec<Value>, sqlx::Error> {
             })
         })
         .collect()
+}
+
+/// SQLITE_NOMEM, and SQLITE_TOOBIG for a single value beyond a billion bytes.
+fn out_of_memory(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|e| e.code());
+    matches!(code.as_deref(), Some("7" | "18"))
 }
 
 /// SQLite's own words, without the wrapping.

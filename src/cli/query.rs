@@ -5,7 +5,7 @@ use super::error::CliError;
 use crate::publish::store_path;
 use crate::query::{self, Answer, Limits, QueryError, Value};
 use crate::release::rules::Audience;
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::CellAlignment;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
@@ -52,6 +52,9 @@ pub enum Whose {
     External,
 }
 
+/// Memory for an answer; as text it takes some times as much.
+pub const ANSWER_BYTES: usize = 256 << 20;
+
 const SAMPLE: &str =
     "SELECT hour, service, sum(records) AS records FROM traffic_hourly GROUP BY hour, service ORDER BY hour";
 
@@ -61,10 +64,10 @@ pub fn run(args: QueryArgs, context: &Context) -> Result<(), CliError> {
     let store = store_path(&context.site()?.release.store, audience);
     let format = if context.json { Format::Json } else { args.format };
     let text = match &args.sql {
-        None => listing(&finished(query::shapes(&store))?, format),
+        None => listing(&finished(query::shapes(&store))?, format, context),
         Some(sql) => {
-            let limits = Limits { rows: args.max_rows, time: Duration::from_secs(args.timeout_s) };
-            written(&ask(&store, sql, limits)?, format)
+            let limits = Limits { rows: args.max_rows, time: Duration::from_secs(args.timeout_s), bytes: ANSWER_BYTES };
+            written(&ask(&store, sql, limits)?, format, context)
         }
     };
     context.print_lines(&[text.trim_end_matches('\n').to_owned()]);
@@ -85,17 +88,18 @@ fn finished<T>(question: impl Future<Output = Result<T, QueryError>>) -> Result<
     })
 }
 
-fn written(answer: &Answer, format: Format) -> String {
+fn written(answer: &Answer, format: Format, context: &Context) -> String {
     match format {
-        Format::Table => as_table(answer),
+        Format::Table => as_table(answer, context),
         Format::Csv => as_csv(answer),
         Format::Json => as_json(answer),
     }
 }
 
-fn as_table(answer: &Answer) -> String {
-    let mut table = Table::new();
-    table.load_preset(presets::UTF8_FULL_CONDENSED).set_header(&answer.columns);
+/// Borders and the number of rows are for people: piped, there are columns and nothing else.
+fn as_table(answer: &Answer, context: &Context) -> String {
+    let head: Vec<&str> = answer.columns.iter().map(String::as_str).collect();
+    let mut table = context.table(&head);
     for row in &answer.rows {
         table.add_row(row.iter().map(plain));
     }
@@ -105,8 +109,12 @@ fn as_table(answer: &Answer) -> String {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    let n = answer.rows.len();
-    format!("{table}\n{n} row{}\n", if n == 1 { "" } else { "s" })
+    let lines: String = table.lines().flat_map(|line| [line.trim_end().to_owned(), "\n".to_owned()]).collect();
+    match answer.rows.len() {
+        _ if !context.terminal => lines,
+        1 => lines + "1 row\n",
+        n => format!("{lines}{n} rows\n"),
+    }
 }
 
 /// RFC 4180, with line feeds; null is an empty field.
@@ -157,10 +165,10 @@ fn plain(value: &Value) -> String {
     }
 }
 
-fn listing(shapes: &[query::Shape], format: Format) -> String {
+fn listing(shapes: &[query::Shape], format: Format, context: &Context) -> String {
     if format != Format::Table {
         let rows = shapes.iter().flat_map(|s| s.columns.iter().map(|c| vec![text(&s.table), text(c)])).collect();
-        return written(&Answer { columns: vec!["table".into(), "column".into()], rows }, format);
+        return written(&Answer { columns: vec!["table".into(), "column".into()], rows }, format, context);
     }
     let mut out = String::from("What can be asked (schemas/release/store.sql says what each column is):\n\n");
     for shape in shapes {
@@ -177,6 +185,7 @@ fn text(t: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::environment::Environment;
 
     fn answer() -> Answer {
         let rows = vec![
@@ -192,8 +201,14 @@ mod tests {
         let json: serde_json::Value = serde_json::from_str(&as_json(&answer())).unwrap();
         assert_eq!(json[0], serde_json::json!({"t": "a,\"b\"", "n": -3, "b": null}));
         assert_eq!(json[1]["n"], 1.5);
-        let table = as_table(&answer());
-        assert!(table.contains("-3") && table.ends_with("2 rows\n"), "{table}");
+        let mut context = Context::new(None, false, Environment::default());
+        for (terminal, bordered, counted) in [(true, true, true), (false, false, false)] {
+            context.terminal = terminal;
+            let table = as_table(&answer(), &context);
+            assert!(table.contains("-3"), "{table}");
+            assert_eq!((table.contains('│'), table.ends_with("2 rows\n")), (bordered, counted), "{table}");
+            assert_eq!(table.lines().count(), if terminal { 7 } else { 3 }, "{table}");
+        }
         let none = Answer { columns: vec!["a".into()], rows: vec![] };
         assert_eq!((as_json(&none).as_str(), as_csv(&none).as_str()), ("[]\n", "a\n"));
     }

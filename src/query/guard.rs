@@ -24,8 +24,9 @@ pub enum Refusal {
 const FIRST: [&str; 4] = ["select", "with", "values", "explain"];
 
 /// Words that begin or belong to statements that change something or reach outside the store.
-/// `replace` is a function as well; what it could do as a statement, `into` says.
-const BANNED: [&str; 22] = [
+/// `replace` is a function as well; what it could do as a statement, `into` says. Blobs of zeros or of
+/// chance are of no use here but to take memory.
+const BANNED: [&str; 24] = [
     "attach",
     "detach",
     "pragma",
@@ -48,6 +49,8 @@ const BANNED: [&str; 22] = [
     "readfile",
     "writefile",
     "fts3_tokenizer",
+    "zeroblob",
+    "randomblob",
 ];
 
 pub fn check(sql: &str) -> Result<(), Refusal> {
@@ -76,9 +79,8 @@ pub fn check(sql: &str) -> Result<(), Refusal> {
             Token::Quoted(name) => {
                 // A quoted name may be a function's, and it is called all the same.
                 let name = name.to_ascii_lowercase();
-                if ["load_extension", "readfile", "writefile", "fts3_tokenizer"].contains(&name.as_str())
-                    || name.starts_with("pragma_")
-                {
+                let functions = ["load_extension", "readfile", "writefile", "fts3_tokenizer", "zeroblob", "randomblob"];
+                if functions.contains(&name.as_str()) || name.starts_with("pragma_") {
                     return Err(Refusal::Banned(name.to_ascii_uppercase()));
                 }
             }
@@ -202,6 +204,8 @@ mod tests {
             ("SELECT * FROM [pragma_database_list]", banned("PRAGMA_DATABASE_LIST")),
             ("SELECT * FROM \u{feff}pragma_database_list", banned("PRAGMA_DATABASE_LIST")),
             ("SELECT \u{feff}load_extension('/tmp/x.so')", banned("LOAD_EXTENSION")),
+            ("SELECT zeroblob(900000000)", banned("ZEROBLOB")),
+            ("SELECT \"RandomBlob\"(9)", banned("RANDOMBLOB")),
             ("SELECT writefile('/tmp/x', 'y')", banned("WRITEFILE")),
             ("SELECT 'open", Refusal::Unfinished("a string")),
             ("SELECT \"open", Refusal::Unfinished("a quoted name")),

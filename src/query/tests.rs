@@ -1,7 +1,7 @@
 use super::*;
 use sqlx::sqlite::SqliteConnectOptions;
 
-const LIMITS: Limits = Limits { rows: 100, time: Duration::from_secs(20) };
+const LIMITS: Limits = Limits { rows: 100, time: Duration::from_secs(60), bytes: 1 << 20 };
 
 async fn store(dir: &Path) -> PathBuf {
     let path = dir.join("release.sqlite");
@@ -45,6 +45,41 @@ async fn what_is_wrong_too_much_or_too_long_is_said() {
     let Err(QueryError::Sql(message)) = ask(&path, "SELECT missing FROM t", LIMITS).await else { panic!() };
     assert!(message.contains("no such column: missing"), "{message}");
     assert!(matches!(ask(&folder.path().join("none"), "SELECT 1", LIMITS).await, Err(QueryError::NoStore(_))));
+}
+
+#[tokio::test]
+async fn a_statement_cannot_take_the_memory_of_the_machine() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = store(folder.path()).await;
+    for sql in [
+        "SELECT length(printf('%.*c', 900000000, 'x'))",
+        "SELECT printf('%.*c', 900000000, 'x')",
+        "SELECT printf('%.*c', 200000000, 'x')",
+        "WITH RECURSIVE c(x) AS (SELECT s FROM t WHERE n = 1 UNION ALL SELECT x || x FROM c) SELECT max(length(x)) FROM c",
+        "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 400000) SELECT group_concat(printf('%.1000c', 'x')) FROM c",
+        "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT n FROM c ORDER BY printf('%.1000c', n)",
+        "SELECT replace(printf('%.*c', 1000000, 'x'), 'x', printf('%.*c', 1000, 'y'))",
+    ] {
+        let outcome = ask(&path, sql, LIMITS).await;
+        assert!(matches!(outcome, Err(QueryError::TooMuchMemory)), "{sql}: {:?}", outcome.err());
+    }
+    // many small rows, and one large one
+    let many = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT printf('%.100000c', 'x') FROM c";
+    for sql in [many, "SELECT printf('%.*c', 2000000, 'x')"] {
+        assert!(matches!(ask(&path, sql, LIMITS).await, Err(QueryError::TooLarge(_))), "{sql}");
+    }
+    assert_eq!(ask(&path, "SELECT count(*) FROM t", LIMITS).await.unwrap().rows, [[Value::Integer(2)]], "still well");
+}
+
+/// Inside one function SQLite asks nobody whether to go on; this one compares for half a minute.
+#[tokio::test]
+async fn a_statement_that_hangs_in_one_function_is_left_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = store(folder.path()).await;
+    let sql = "SELECT length(replace(printf('%.1500000c', 'a'), printf('%.750000c', 'a') || 'b', ''))";
+    let (started, short) = (Instant::now(), Limits { time: Duration::from_millis(100), ..LIMITS });
+    assert!(matches!(ask(&path, sql, short).await, Err(QueryError::TooLong(_))));
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
 }
 
 /// Even without the guard the connection writes nothing, here or elsewhere.
