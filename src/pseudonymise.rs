@@ -9,13 +9,14 @@ pub mod twin;
 
 use crate::keys::KeyRing;
 use crate::record::clear::{Clear, Direction};
-use crate::record::identifier::{Kind, Party};
+use crate::record::identifier::Party;
 use crate::record::time::{Day, Epoch};
-use crate::record::veiled::{VeiledColumn, Veils};
+use crate::record::veiled::{Naming, VeiledColumn, Veils};
 use hmac::IdHasher;
 use rand::RngCore;
 use siphasher::sip::SipHasher24;
 use std::collections::BTreeMap;
+use zeroize::Zeroizing;
 
 /// Keyed states of every leased epoch, ready for use by many threads. No `Debug`.
 pub struct Veiler {
@@ -24,16 +25,16 @@ pub struct Veiler {
 
 struct EpochState {
     ids: IdHasher,
-    tokens: SipHasher24,
+    /// Key of the tally tokens; a hasher is made of it per use, as `SipHasher24` cannot be wiped.
+    tokens: Zeroizing<[u8; 16]>,
 }
 
 impl Veiler {
     pub fn new(ring: &KeyRing) -> Veiler {
         let epochs = ring.epochs.iter().map(|(epoch, lease)| {
-            let token_key: &[u8; 16] = lease.tally.expose()[..16].try_into().expect("16 of 32 bytes");
-            let state =
-                EpochState { ids: IdHasher::new(&lease.analytics), tokens: SipHasher24::new_with_key(token_key) };
-            (*epoch, state)
+            let mut tokens = Zeroizing::new([0; 16]);
+            tokens.copy_from_slice(&lease.tally.expose()[..16]);
+            (*epoch, EpochState { ids: IdHasher::new(&lease.analytics), tokens })
         });
         Veiler { epochs: epochs.collect() }
     }
@@ -95,23 +96,22 @@ impl Veiler {
         out
     }
 
-    /// Tokens count people: the A side is its number, else its IMSI, which is the called party's in a
-    /// terminating record and then says nothing of the caller; 0 is nobody.
+    /// Tokens count people: the A side is its number or URI, else its IMSI, which is the called
+    /// party's in a terminating record and then says nothing of the caller; 0 is nobody.
     fn tokens(&self, clear: &Clear, veils: &Veils) -> (Vec<u64>, Vec<u64>) {
         let rows = clear.rows();
         let (mut a, mut b) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
         let [pa, pb, _, imsi, ..] = &veils.parties;
         let mut state = Cached::new(self);
         for row in 0..rows {
-            let tokens = &state.of(veils.epoch[row]).tokens;
-            let of = |column: &VeiledColumn| {
-                let somebody =
-                    column.kinds[row].is_hashed() && !column.random[row] && column.kinds[row] != Kind::Service;
-                if somebody { tokens.hash(&column.pseudonyms[row]).max(1) } else { 0 }
+            let tokens = SipHasher24::new_with_key(&state.of(veils.epoch[row]).tokens);
+            let of = |column: &VeiledColumn| match Naming::of_kind(column.kinds[row]) {
+                Some(naming) if !column.random[row] => naming.token(tokens.hash(&column.pseudonyms[row])),
+                _ => 0,
             };
             let token = of(pa);
-            let number = pa.kinds[row].is_hashed() || clear.direction[row] == Direction::Terminating;
-            a.push(if number { token } else { of(imsi) });
+            let known = token != 0 || clear.direction[row] == Direction::Terminating;
+            a.push(if known { token } else { of(imsi) });
             b.push(of(pb));
         }
         (a, b)
@@ -147,7 +147,7 @@ mod tests {
     use crate::keys::{DomainKey, EpochLease, SealingKey};
     use crate::record::clear::IdColumn;
     use crate::record::decoded::Span;
-    use zeroize::Zeroizing;
+    use crate::record::identifier::Kind;
 
     /// One row of each: a caller's number present or not, originating or terminating.
     fn clear(rows: &[(bool, Direction)]) -> Clear {
@@ -197,6 +197,28 @@ mod tests {
         assert_ne!(by_imsi, known);
         assert_eq!(called_by_known, known);
         assert_eq!(called_by_nobody, 0);
+        assert_eq!((Naming::of_token(known), Naming::of_token(by_imsi)), (Naming::Number, Naming::Imsi));
+    }
+
+    #[test]
+    fn only_subscribers_are_counted_each_by_what_names_it() {
+        for kind in Kind::ALL {
+            let mut clear = clear(&[(true, Direction::Terminating)]);
+            clear.parties[Party::A as usize].kinds[0] = kind;
+            let token = veiler().veil(&clear).a_token[0];
+            let naming = match kind {
+                Kind::E164 => Some(Naming::Number),
+                Kind::Imsi => Some(Naming::Imsi),
+                Kind::Uri => Some(Naming::Uri),
+                _ => None,
+            };
+            assert_eq!((token != 0).then(|| Naming::of_token(token)), naming, "{kind:?}");
+            // an extension or an alias stands for whoever holds the SIM
+            clear.direction[0] = Direction::Originating;
+            let token = veiler().veil(&clear).a_token[0];
+            assert_eq!(Naming::of_token(token), naming.unwrap_or(Naming::Imsi), "{kind:?}");
+            assert_ne!(token, 0);
+        }
     }
 
     #[test]

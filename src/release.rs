@@ -14,7 +14,8 @@
 //!
 //! A window is released as a vintage. Later records make the next one only if what they add to
 //! what was published passes every rule as a cell by itself, so the difference of two vintages is
-//! a cell that could have been published. Nothing is rewritten.
+//! a cell that could have been published. A party count moves only when at least k parties are new.
+//! Nothing is rewritten.
 
 pub mod released;
 pub mod rules;

@@ -309,7 +309,10 @@ impl History {
         inputs.extend(frozen.inputs.iter().map(|d| (*d, window.vintage)));
         for cell in &window.cells {
             let published = self.cells.entry((window.audience, cell.key)).or_default();
-            published.counts = published.counts.max(window.vintage);
+            if window.vintage > published.counts {
+                published.counts = window.vintage;
+                published.parties = [cell.a_parties, cell.b_parties.unwrap_or(0)];
+            }
             for sum in Sum::ALL.into_iter().filter(|s| cell.sums[*s as usize].is_some()) {
                 let last = &mut published.sums[sum as usize];
                 *last = (*last).max(window.vintage);

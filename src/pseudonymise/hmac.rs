@@ -21,9 +21,13 @@ pub struct IdHasher {
 
 impl IdHasher {
     pub fn new(key: &DomainKey) -> IdHasher {
+        IdHasher::keyed(key.expose())
+    }
+
+    fn keyed(key: &[u8; 32]) -> IdHasher {
         let state = |pad: u8| {
             let mut block = [pad; 64];
-            for (b, k) in block.iter_mut().zip(key.expose()) {
+            for (b, k) in block.iter_mut().zip(key) {
                 *b ^= k;
             }
             let mut state = IV;
@@ -50,8 +54,12 @@ impl IdHasher {
         } else {
             long_message(&mut inner, class, canonical);
         }
+        self.outer_hash(&inner)
+    }
+
+    fn outer_hash(&self, inner: &[u32; 8]) -> [u8; 32] {
         let mut block = [0u8; 64];
-        block[..32].copy_from_slice(&bytes(&inner));
+        block[..32].copy_from_slice(&bytes(inner));
         block[32] = 0x80;
         block[56..].copy_from_slice(&(96u64 * 8).to_be_bytes());
         let mut outer = self.outer;
@@ -69,10 +77,11 @@ impl Drop for IdHasher {
 
 /// HMAC-SHA-256 of short `data` under the site's file key.
 pub fn keyed_bytes(key: &[u8; 32], data: &[u8]) -> [u8; 32] {
-    use hmac::{Hmac, KeyInit, Mac};
-    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
-    mac.update(data);
-    mac.finalize().into_bytes().into()
+    // not the library's: its states stay in memory
+    let hasher = IdHasher::keyed(key);
+    let mut inner = hasher.inner;
+    padded(&mut inner, data.to_vec());
+    hasher.outer_hash(&inner)
 }
 
 /// As `keyed_bytes`, in hex.
@@ -87,6 +96,12 @@ fn long_message(state: &mut [u32; 8], class: u8, canonical: &[u8]) {
     message.push(class);
     message.extend_from_slice(&(canonical.len() as u16).to_be_bytes());
     message.extend_from_slice(canonical);
+    padded(state, message);
+}
+
+/// The rest of a message that follows the key pad; wiped.
+fn padded(state: &mut [u32; 8], mut message: Vec<u8>) {
+    message.reserve_exact(72);
     let bits = (64 + message.len() as u64) * 8;
     message.push(0x80);
     while message.len() % 64 != 56 {
@@ -110,6 +125,7 @@ fn bytes(state: &[u32; 8]) -> [u8; 32] {
 mod tests {
     use super::*;
     use crate::pseudonymise::twin;
+    use hmac::{Hmac, KeyInit, Mac};
     use proptest::prelude::*;
 
     proptest! {
@@ -117,6 +133,9 @@ mod tests {
         fn agrees_with_the_plain_twin(key: [u8; 32], class: u8, id in proptest::collection::vec(any::<u8>(), 0..200)) {
             let fast = IdHasher::new(&DomainKey::from_bytes(key));
             prop_assert_eq!(fast.hash(class, &id), twin::hash(&DomainKey::from_bytes(key), class, &id));
+            let mut mac = Hmac::<sha2::Sha256>::new_from_slice(&key).unwrap();
+            mac.update(&id);
+            prop_assert_eq!(keyed_bytes(&key, &id), <[u8; 32]>::from(mac.finalize().into_bytes()));
         }
     }
 

@@ -10,6 +10,50 @@ pub type Pseudonym = [u8; 16];
 /// Rightmost 16 bytes of the same hash: finds evidence, and only the key links the two.
 pub type BlindIndex = [u8; 16];
 
+/// By what a subscriber is counted: the two top bits of a tally token.
+///
+/// One person can be seen under each of them (a caller by number, the same one's data by SIM), and
+/// only the vault could tell. So counts never add over namings: a side has at least as many
+/// subscribers as the largest of them says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Naming {
+    Number = 0,
+    Imsi = 1,
+    Uri = 2,
+}
+
+impl Naming {
+    pub const COUNT: usize = 3;
+    pub const ALL: [Naming; Naming::COUNT] = [Naming::Number, Naming::Imsi, Naming::Uri];
+
+    /// How a party of this kind is named, if it is a subscriber: services, short codes, brands and
+    /// what nobody could read are not known to be persons.
+    pub fn of_kind(kind: Kind) -> Option<Naming> {
+        match kind {
+            Kind::E164 => Some(Naming::Number),
+            Kind::Imsi => Some(Naming::Imsi),
+            Kind::Uri => Some(Naming::Uri),
+            _ => None,
+        }
+    }
+
+    /// A token of this naming from a keyed hash; never 0.
+    #[inline]
+    pub fn token(self, hash: u64) -> u64 {
+        (self as u64) << 62 | (hash >> 2).max(1)
+    }
+
+    #[inline]
+    pub fn of_token(token: u64) -> Naming {
+        match token >> 62 {
+            0 => Naming::Number,
+            1 => Naming::Imsi,
+            _ => Naming::Uri,
+        }
+    }
+}
+
 /// One party column of a veiled batch.
 #[derive(Default)]
 pub struct VeiledColumn {
@@ -25,7 +69,8 @@ pub struct VeiledColumn {
 #[derive(Default)]
 pub struct Veils {
     pub parties: [VeiledColumn; Party::COUNT],
-    /// Keyed 64-bit token of the A side (MSISDN, else IMSI); 0 where it is nobody.
+    /// Keyed 64-bit token of the A side (MSISDN or URI, else IMSI), made by `Naming::token`; 0 where
+    /// it is nobody.
     pub a_token: Vec<u64>,
     pub b_token: Vec<u64>,
     pub day: Vec<Day>,

@@ -88,7 +88,7 @@ impl Rules {
 
     /// Rule 1, on every side that the service has.
     pub fn threshold_fault(&self, audience: Audience, service: Service, cell: &Cell) -> Option<Withheld> {
-        let few = |side: usize| cell.sides[side].distinct.count() < self.threshold(audience);
+        let few = |side: usize| cell.sides[side].distinct() < self.threshold(audience);
         match sides_of(service) {
             _ if few(0) => Some(Withheld::FewA),
             2 if few(1) => Some(Withheld::FewB),
@@ -108,8 +108,7 @@ impl Rules {
             Sum::Charge => cell.sums.charge_micro.unsigned_abs(),
         };
         let dominated = cell.sides[..sides_of(service)].iter().any(|side| {
-            let (first, second) = side.contributors[sum as usize].two_largest();
-            let (first, two) = (u128::from(first), u128::from(first) + u128::from(second));
+            let (first, two) = side.largest(sum);
             first * 100 > total * LARGEST_PERCENT || two * 100 > total * TWO_LARGEST_PERCENT
         });
         dominated.then_some(Withheld::Dominance)
@@ -137,11 +136,12 @@ pub fn round_to(value: i128, base: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::veiled::Naming;
 
     fn cell(a: u64, b: u64, weights: &[u64]) -> Cell {
         let mut cell = Cell::default();
         for (side, n) in [a, b].into_iter().enumerate() {
-            (1..=n).for_each(|t| cell.sides[side].distinct.add(t.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+            (1..=n).for_each(|t| cell.sides[side].add(t));
             cell.sides[side].contributors[0].add(weights.iter().enumerate().map(|(i, w)| (i as u64 + 1, *w)));
         }
         cell.sums.seconds = weights.iter().sum();
@@ -196,6 +196,33 @@ mod tests {
         );
         assert!(rules.sum_fault(Audience::Internal, Service::Data, &flat, Sum::Seconds).is_none(), "data has none");
         assert_eq!(rules.sum_fault(Audience::External, Service::Voice, &flat, Sum::Charge), Some(Withheld::Partners));
+    }
+
+    /// Whoever is seen by number here and by SIM there may be one person: neither counts nor shares
+    /// take them for two.
+    #[test]
+    fn namings_are_not_added_up() {
+        let rules = Rules::new(20);
+        for (numbers, sims, uris, passes) in
+            [(19, 19, 19, false), (20, 0, 0, true), (0, 20, 0, true), (5, 0, 20, true), (20, 20, 3, true)]
+        {
+            let mut cell = Cell::default();
+            for (naming, n) in Naming::ALL.into_iter().zip([numbers, sims, uris]) {
+                (1..=n).for_each(|t| cell.sides[0].add(naming.token(t << 8)));
+            }
+            let fault = rules.threshold_fault(Audience::Internal, Service::Data, &cell);
+            assert_eq!(fault.is_none(), passes, "{numbers} {sims} {uris}");
+        }
+        for (sim_share, withheld) in [(10, false), (31, true)] {
+            let mut cell = Cell::default();
+            let (number, sim) = (Naming::Number.token(1 << 8), Naming::Imsi.token(2 << 8));
+            let small = (0..10u64).map(|i| (Naming::Number.token((i + 9) << 8), (70 - sim_share) / 10));
+            cell.sides[0].add(sim);
+            cell.sides[0].contributors[0].add([(number, 30), (sim, sim_share)].into_iter().chain(small));
+            cell.sums.seconds = 100;
+            let fault = rules.sum_fault(Audience::Internal, Service::Voice, &cell, Sum::Seconds);
+            assert_eq!(fault.is_some(), withheld, "30 by number, {sim_share} by SIM");
+        }
     }
 
     #[test]

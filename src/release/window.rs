@@ -20,6 +20,8 @@ pub struct Published {
     pub counts: u32,
     /// By `Sum`.
     pub sums: [u32; Sum::COUNT],
+    /// Party counts as they were last shown, A and B.
+    pub parties: [i64; 2],
 }
 
 /// Published values of one cell in one vintage, all rounded.
@@ -132,7 +134,7 @@ impl Candidate<'_> {
             return None;
         }
         let total = self.since(0)?;
-        let mut values = self.counts(&total);
+        let mut values = self.counts(&total, inner);
         for sum in sums_of(self.key) {
             let shown_inside = inner.is_none_or(|i| i.sums[sum as usize].is_some());
             match if shown_inside { self.sum_fault(sum) } else { Some(Withheld::Inner) } {
@@ -148,10 +150,12 @@ impl Candidate<'_> {
 
     /// Records that vintages after `vintage` took in; `None` where there are none.
     fn since(&self, vintage: u32) -> Option<Cell> {
-        let mut newer = self.tiers.iter().filter(|t| t.0 > vintage).map(|t| &t.1);
-        let mut cell = newer.next()?.clone();
-        newer.for_each(|c| cell.merge(c));
-        Some(cell)
+        merged(self.tiers.iter().filter(|t| t.0 > vintage))
+    }
+
+    /// Records that vintages up to `vintage` took in.
+    fn until(&self, vintage: u32) -> Cell {
+        merged(self.tiers.iter().filter(|t| t.0 <= vintage)).unwrap_or_default()
     }
 
     /// What a sum would gain is judged by itself, thresholds included: it may have been withheld
@@ -162,18 +166,33 @@ impl Candidate<'_> {
         threshold.or_else(|| self.rules.sum_fault(self.audience, self.key.service, &added, sum))
     }
 
-    fn counts(&self, total: &Cell) -> CellValues {
+    fn counts(&self, total: &Cell, inner: Option<&CellValues>) -> CellValues {
         let count = |n: u64, base| round_to(n.into(), base);
-        let parties = |side: usize, base| count(total.sides[side].distinct.count(), base);
+        let (a, b) = (self.round.a_parties, self.round.b_parties);
         CellValues {
             key: *self.key,
             records: count(total.sums.records, self.round.records),
             answered: count(total.sums.answered, self.round.answered),
             sums: [None; Sum::COUNT],
-            a_parties: parties(0, self.round.a_parties),
-            b_parties: (sides_of(self.key.service) == 2).then(|| parties(1, self.round.b_parties)),
+            a_parties: self.parties(0, a, total, inner.map(|i| i.a_parties)),
+            b_parties: (sides_of(self.key.service) == 2)
+                .then(|| self.parties(1, b, total, inner.and_then(|i| i.b_parties))),
             withheld: Vec::new(),
         }
+    }
+
+    /// How many parties a side had. The difference of two vintages is a count of those who came
+    /// new, so the number stays as it was last shown until at least k are new. What an audience is
+    /// shown, the ones before it are shown too: together they learn no further difference.
+    fn parties(&self, side: usize, base: u64, total: &Cell, inside: Option<i64>) -> i64 {
+        let distinct = total.sides[side].distinct();
+        let now = round_to(distinct.into(), base);
+        if self.last.counts == 0 {
+            return inside.unwrap_or(now);
+        }
+        let before = self.until(self.last.counts).sides[side].distinct();
+        let enough_are_new = distinct.saturating_sub(before) >= self.rules.threshold(self.audience);
+        if enough_are_new && inside.is_none_or(|i| i == now) { now } else { self.last.parties[side] }
     }
 
     fn rounded(&self, total: &Cell, sum: Sum) -> i64 {
@@ -183,6 +202,13 @@ impl Candidate<'_> {
             Sum::Charge => round_to(total.sums.charge_micro, self.round.charge),
         }
     }
+}
+
+fn merged<'a>(tiers: impl Iterator<Item = &'a (u32, Cell)>) -> Option<Cell> {
+    let mut cells = tiers.map(|t| &t.1);
+    let mut whole = cells.next()?.clone();
+    cells.for_each(|c| whole.merge(c));
+    Some(whole)
 }
 
 #[cfg(test)]

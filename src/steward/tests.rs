@@ -6,7 +6,7 @@ use crate::publish::store_path;
 use crate::record::clear::{ABSENT_U32, ABSENT_U64, Answered, Clear, Direction, Service};
 use crate::record::identifier::Country;
 use crate::record::plmn::Plmn;
-use crate::record::veiled::Veils;
+use crate::record::veiled::{Naming, Veils};
 use crate::tally::{self, Partial};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, Row};
@@ -85,6 +85,7 @@ impl Site {
             adds: BTreeMap::new(),
             open: vec![],
             append: Vec::new(),
+            stream: None,
         };
         BatchLog::new(&self.steward.lake, "f", "0").put(&manifest).unwrap();
     }
@@ -140,8 +141,8 @@ fn block(calls: &[(i64, Range<u64>)]) -> (Clear, Veils) {
             clear.charge_micro.push(100_000);
             clear.answered.push(Answered::Yes);
             clear.sensitive.push(false);
-            veils.a_token.push((p + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-            veils.b_token.push((p + 1).wrapping_mul(0xd6e8_feb8_6659_fd93));
+            veils.a_token.push(Naming::Number.token((p + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+            veils.b_token.push(Naming::Number.token((p + 1).wrapping_mul(0xd6e8_feb8_6659_fd93)));
         }
     }
     (clear, veils)

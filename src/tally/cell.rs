@@ -6,6 +6,7 @@ use crate::record::clear::{Direction, Service};
 use crate::record::identifier::Country;
 use crate::record::plmn::Plmn;
 use crate::record::time::Day;
+use crate::record::veiled::Naming;
 
 /// Summed measures that have contributors, in the order of every array here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,9 +95,47 @@ pub struct Sums {
 /// `contributors` they are all one party, token 0: nobody can tell whether they are.
 #[derive(Clone, Default, PartialEq)]
 pub struct Side {
-    pub distinct: Distinct,
+    /// By `Naming`.
+    pub parties: [Distinct; Naming::COUNT],
     /// By `Sum`; the weight of a charge is its absolute value.
     pub contributors: [Contributors; Sum::COUNT],
+}
+
+impl Side {
+    /// Counts a party; 0 is nobody.
+    #[inline]
+    pub fn add(&mut self, token: u64) {
+        if token != 0 {
+            self.parties[Naming::of_token(token) as usize].add(token);
+        }
+    }
+
+    /// Subscribers that there are at least: somebody seen under two namings is one of each, so the
+    /// namings are not added up.
+    pub fn distinct(&self) -> u64 {
+        self.parties.iter().map(Distinct::count).max().unwrap_or(0)
+    }
+
+    /// Upper bounds of what the largest contributor adds to a sum, and the two largest together:
+    /// the largest of every naming may be the same person.
+    pub fn largest(&self, sum: Sum) -> (u128, u128) {
+        let top = &self.contributors[sum as usize];
+        let (mut one, mut two) = (0, 0);
+        for naming in Naming::ALL {
+            // token 0, nobody, reads as a number
+            if naming == Naming::Number || !self.parties[naming as usize].is_empty() {
+                let (first, second) = top.two_largest_of(|t| Naming::of_token(t) == naming);
+                one += u128::from(first);
+                two += u128::from(first) + u128::from(second);
+            }
+        }
+        (one, two)
+    }
+
+    fn merge(&mut self, other: &Side) {
+        self.parties.iter_mut().zip(&other.parties).for_each(|(p, o)| p.merge(o));
+        self.contributors.iter_mut().zip(&other.contributors).for_each(|(c, o)| c.merge(o));
+    }
 }
 
 /// Everything known of one cell. No `Debug`: it holds tokens.
@@ -115,12 +154,7 @@ impl Cell {
         s.seconds = s.seconds.saturating_add(o.seconds);
         s.bytes = s.bytes.saturating_add(o.bytes);
         s.charge_micro += o.charge_micro;
-        for (mine, theirs) in self.sides.iter_mut().zip(&other.sides) {
-            mine.distinct.merge(&theirs.distinct);
-            for (m, t) in mine.contributors.iter_mut().zip(&theirs.contributors) {
-                m.merge(t);
-            }
-        }
+        self.sides.iter_mut().zip(&other.sides).for_each(|(mine, theirs)| mine.merge(theirs));
     }
 }
 

@@ -6,6 +6,7 @@ use super::distinct::Distinct;
 use crate::record::clear::{Direction, Service};
 use crate::record::identifier::Country;
 use crate::record::plmn::Plmn;
+use crate::record::veiled::Naming;
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray,
 };
@@ -17,7 +18,7 @@ const US_PER_HOUR: i64 = 3_600_000_000;
 
 /// Every column of the Parquet files: name, Delta type, nullable. The partition column
 /// `event_day` stands in the path, not in the file.
-const COLUMNS: [(&str, &str, bool); 22] = [
+const COLUMNS: [(&str, &str, bool); 25] = [
     ("cube", "string", false),
     ("cube_version", "integer", false),
     ("hour", "timestamp", false),
@@ -33,7 +34,10 @@ const COLUMNS: [(&str, &str, bool); 22] = [
     ("bytes", "long", false),
     ("charge_micro", "long", false),
     ("a_parties", "binary", false),
+    ("a_parties_imsi", "binary", false),
+    ("a_parties_uri", "binary", false),
     ("b_parties", "binary", false),
+    ("b_parties_uri", "binary", false),
     ("a_top_seconds", "binary", false),
     ("a_top_bytes", "binary", false),
     ("a_top_charge", "binary", false),
@@ -78,6 +82,7 @@ pub fn batch(cube: &str, version: u32, cells: &[(Key, Cell)]) -> RecordBatch {
     let bytes = |f: &dyn Fn(&Cell) -> Vec<u8>| -> ArrayRef {
         Arc::new(BinaryArray::from_iter_values(cells.iter().map(|c| f(&c.1))))
     };
+    let parties = |side: usize, naming: Naming| bytes(&move |c| c.sides[side].parties[naming as usize].to_bytes());
     let top = |side: usize, sum: Sum| bytes(&move |c| c.sides[side].contributors[sum as usize].to_bytes());
     let hours = cells.iter().map(|c| i64::from(c.0.hour) * US_PER_HOUR);
     let columns: Vec<ArrayRef> = vec![
@@ -95,8 +100,11 @@ pub fn batch(cube: &str, version: u32, cells: &[(Key, Cell)]) -> RecordBatch {
         long(&|s| clamp(s.seconds.into())),
         long(&|s| clamp(s.bytes.into())),
         long(&|s| clamp(s.charge_micro)),
-        bytes(&|c| c.sides[0].distinct.to_bytes()),
-        bytes(&|c| c.sides[1].distinct.to_bytes()),
+        parties(0, Naming::Number),
+        parties(0, Naming::Imsi),
+        parties(0, Naming::Uri),
+        parties(1, Naming::Number),
+        parties(1, Naming::Uri),
         top(0, Sum::Seconds),
         top(0, Sum::Bytes),
         top(0, Sum::Charge),
@@ -147,14 +155,17 @@ struct Columns<'a> {
     /// cube, service, direction, a_country, b_country, network, currency
     text: [&'a StringArray; 7],
     long: [&'a Int64Array; 5],
-    binary: [&'a BinaryArray; 8],
+    binary: [&'a BinaryArray; 11],
 }
 
 const TEXT: [&str; 7] = ["cube", "service", "direction", "a_country", "b_country", "network", "currency"];
 const LONG: [&str; 5] = ["records", "answered", "seconds", "bytes", "charge_micro"];
-const BINARY: [&str; 8] = [
+const BINARY: [&str; 11] = [
     "a_parties",
+    "a_parties_imsi",
+    "a_parties_uri",
     "b_parties",
+    "b_parties_uri",
     "a_top_seconds",
     "a_top_bytes",
     "a_top_charge",
@@ -209,9 +220,10 @@ impl<'a> Columns<'a> {
         let count = |i: usize| u64::try_from(self.long[i].value(row)).map_err(|_| wrong(LONG[i]));
         let distinct = |i: usize| Distinct::from_bytes(self.binary[i].value(row)).ok_or(wrong(BINARY[i]));
         let top = |i: usize| Contributors::from_bytes(self.binary[i].value(row)).ok_or(wrong(BINARY[i]));
-        let side = |d: usize, t: usize| -> Result<Side, ContractError> {
-            Ok(Side { distinct: distinct(d)?, contributors: [top(t)?, top(t + 1)?, top(t + 2)?] })
-        };
+        let tops = |t: usize| Ok([top(t)?, top(t + 1)?, top(t + 2)?]);
+        // a SIM is only ever the A side's
+        let a = Side { parties: [distinct(0)?, distinct(1)?, distinct(2)?], contributors: tops(5)? };
+        let b = Side { parties: [distinct(3)?, Distinct::default(), distinct(4)?], contributors: tops(8)? };
         Ok(Cell {
             sums: Sums {
                 records: count(0)?,
@@ -220,7 +232,7 @@ impl<'a> Columns<'a> {
                 bytes: count(3)?,
                 charge_micro: self.long[4].value(row).into(),
             },
-            sides: [side(0, 2)?, side(1, 5)?],
+            sides: [a, b],
         })
     }
 }

@@ -36,8 +36,13 @@ impl Contributors {
 
     /// Upper bounds of the largest and of the second largest contribution.
     pub fn two_largest(&self) -> (u64, u64) {
+        self.two_largest_of(|_| true)
+    }
+
+    /// The same among the tokens that `counts`.
+    pub fn two_largest_of(&self, counts: impl Fn(u64) -> bool) -> (u64, u64) {
         let (mut first, mut second) = (0, 0);
-        for &(_, counter) in &self.items {
+        for &(_, counter) in self.items.iter().filter(|i| counts(i.0)) {
             if counter > first {
                 (first, second) = (counter, first);
             } else if counter > second {

@@ -18,6 +18,9 @@ pub struct Cube {
     /// Sides on which subscribers are counted, by service.
     pub sides: BTreeMap<String, Vec<String>>,
     pub round_to: RoundTo,
+    /// The site has switched it off: nothing is counted for it.
+    #[serde(skip)]
+    pub off: bool,
 }
 
 /// Rounding base of each measure; at least 1.
@@ -49,6 +52,12 @@ impl Cube {
     /// The cube that comes with the program.
     pub fn traffic_hourly() -> Cube {
         Cube::parse(TRAFFIC_HOURLY).expect("the shipped definition is read by a test")
+    }
+
+    /// Off unless `on`, as `[cubes]` says.
+    pub fn switched(mut self, on: bool) -> Cube {
+        self.off = !on;
+        self
     }
 
     /// The definition under a site's own settings (`[release]`): how long a window waits, and to

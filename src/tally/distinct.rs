@@ -8,47 +8,49 @@ const LG_K: u8 = 11;
 /// Tokens up to which `count` is exact (3/4 of the 2^(LG_K − 3) slots of the set).
 pub const EXACT_UP_TO: u64 = 192;
 
-/// A set of tokens that can be counted and merged.
-#[derive(Clone, PartialEq)]
-pub struct Distinct(HllSketch);
+/// A set of tokens that can be counted and merged. Most cells have nobody of most namings, so an
+/// empty set holds no sketch.
+#[derive(Clone, Default, PartialEq)]
+pub struct Distinct(Option<Box<HllSketch>>);
 
-impl Default for Distinct {
-    fn default() -> Distinct {
-        Distinct(HllSketch::new(LG_K, HllType::Hll8).expect("LG_K is within 4..=21"))
-    }
+fn empty() -> HllSketch {
+    HllSketch::new(LG_K, HllType::Hll8).expect("LG_K is within 4..=21")
 }
 
 impl Distinct {
     pub fn add(&mut self, token: u64) {
-        self.0.update(token);
+        self.0.get_or_insert_with(|| Box::new(empty())).update(token);
     }
 
     pub fn merge(&mut self, other: &Distinct) {
-        if other.0.is_empty() {
-            return;
-        }
-        if self.0.is_empty() {
+        let Some(theirs) = &other.0 else { return };
+        let Some(ours) = &mut self.0 else {
             *self = other.clone();
             return;
-        }
+        };
         let mut union = HllUnion::new(LG_K).expect("LG_K is within 4..=21");
-        union.update(&self.0);
-        union.update(&other.0);
-        self.0 = union.to_sketch(HllType::Hll8);
+        union.update(ours);
+        union.update(theirs);
+        **ours = union.to_sketch(HllType::Hll8);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
     }
 
     /// Exact up to `EXACT_UP_TO` (but for collisions of 26-bit slots, which only make it smaller).
     pub fn count(&self) -> u64 {
-        self.0.estimate().round() as u64
+        self.0.as_ref().map_or(0, |s| s.estimate().round() as u64)
     }
 
     pub fn to_bytes(&self) -> Vec<u8> {
-        self.0.serialize()
+        self.0.as_ref().map_or_else(|| empty().serialize(), |s| s.serialize())
     }
 
     /// `None` where the bytes are not a sketch of this size.
     pub fn from_bytes(bytes: &[u8]) -> Option<Distinct> {
-        HllSketch::deserialize(bytes).ok().filter(|s| s.lg_config_k() == LG_K).map(Distinct)
+        let sketch = HllSketch::deserialize(bytes).ok().filter(|s| s.lg_config_k() == LG_K)?;
+        Some(Distinct((!sketch.is_empty()).then(|| Box::new(sketch))))
     }
 }
 

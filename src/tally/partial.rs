@@ -24,6 +24,8 @@ const NO_CELL: u32 = u32::MAX;
 pub struct Partial {
     cube_name: String,
     cube_version: u32,
+    /// The cube is switched off: counts nothing.
+    off: bool,
     index: HashMap<u128, u32, KeyState>,
     keys: Vec<u128>,
     cells: Vec<Cell>,
@@ -47,6 +49,7 @@ impl Partial {
         Partial {
             cube_name: cube.name.clone(),
             cube_version: cube.version,
+            off: cube.off,
             index: HashMap::with_hasher(KeyState::new()),
             keys: Vec::new(),
             cells: Vec::new(),
@@ -64,6 +67,9 @@ impl Partial {
 
     /// Counts a block. Rows of sensitive services are left out: they enter no cube of traffic.
     pub fn add(&mut self, clear: &Clear, veils: &Veils) {
+        if self.off {
+            return;
+        }
         let mut scratch = std::mem::take(&mut self.scratch);
         self.find_cells(clear, &mut scratch.cell_of);
         self.group(&mut scratch);
@@ -156,7 +162,7 @@ impl Partial {
                 fold.add(tokens[row], Sum::ALL.map(|s| weight(clear, row, s)));
             }
             let parties = &fold.parties;
-            parties.iter().filter(|p| p.token != 0).for_each(|p| side.distinct.add(p.token));
+            parties.iter().for_each(|p| side.add(p.token));
             for sum in Sum::ALL {
                 if fold.any[sum as usize] {
                     side.contributors[sum as usize].add(parties.iter().map(|p| (p.token, p.weights[sum as usize])));

@@ -59,6 +59,15 @@ def number(text: str):
     return kind, "+" + digits, COUNTRIES[code]
 
 
+def parties(row: dict) -> tuple[dict, bool]:
+    """(kind, canonical form, country) by column of `cdr`, and whether the call is a sensitive one."""
+    ids = {"a_party": number(row["a_number"]), "b_party": number(row["b_number"]), "c_party": number(row["c_number"])}
+    ids["imsi"] = ("imsi", row["imsi"], None) if row["imsi"] else ("absent", None, None)
+    ids["imei"] = ("imei", row["imei"][:14], None) if row["imei"] else ("absent", None, None)
+    ids["address"] = ("absent", None, None)
+    return ids, any(kind in ("emergency", "helpline") for kind, _, _ in ids.values())
+
+
 class Recount:
     def __init__(self, keys: dict[str, str]):
         self.keys = {epoch: domain_key(bytes.fromhex(key), "analytics", epoch) for epoch, key in keys.items()}
@@ -77,11 +86,7 @@ class Recount:
     def take(self, row: dict) -> None:
         self.rows += 1
         epoch, hour = row["start"][:7], row["start"][:13]
-        ids = {"a_party": number(row["a_number"]), "b_party": number(row["b_number"]), "c_party": number(row["c_number"])}
-        ids["imsi"] = ("imsi", row["imsi"], None) if row["imsi"] else ("absent", None, None)
-        ids["imei"] = ("imei", row["imei"][:14], None) if row["imei"] else ("absent", None, None)
-        ids["address"] = ("absent", None, None)
-        sensitive = any(kind in ("emergency", "helpline") for kind, _, _ in ids.values())
+        ids, sensitive = parties(row)
         self.sensitive += sensitive
         for column, (kind, text, _) in ids.items():
             self.kinds[column][kind] += 1
@@ -103,16 +108,18 @@ class Recount:
             cell[side][party] += seconds
 
     def somebody(self, first, second=None):
-        """Whom a record is counted under: its number, else its SIM; services and tokens are nobody."""
+        """Whom a record is counted under: its number or URI, else its SIM; what is no person is nobody."""
         kind, text, _ = first
-        if text:
-            return text if kind != "service" else None
-        return second[1] if second and second[1] else None
+        if text and kind in ("e164", "uri"):
+            return kind, text
+        return ("imsi", second[1]) if second and second[1] else None
 
     def released(self):
         """What the internal audience must be shown."""
         for key, cell in sorted(self.cells.items(), key=str):
-            a, b = (sum(1 for party in cell[side] if party) for side in "ab")
+            # Two namings may be one person: the larger count, never the sum.
+            namings = [Counter(party[0] for party in cell[side] if party) for side in "ab"]
+            a, b = (max(naming.values(), default=0) for naming in namings)
             if a >= THRESHOLD and b >= THRESHOLD:
                 yield key, cell, a, b
 
@@ -168,4 +175,5 @@ def main() -> None:
     answer({"rows": recount.rows, "sensitive": recount.sensitive, "cells": len(recount.cells), "shown": shown})
 
 
-main()
+if __name__ == "__main__":
+    main()

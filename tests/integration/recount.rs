@@ -38,7 +38,7 @@ fn the_lake_the_release_and_the_vault_agree_with_an_independent_recount() {
     spark_reads_every_table(&site, &sms);
 }
 
-fn epoch_keys(site: &Site) -> Value {
+pub fn epoch_keys(site: &Site) -> Value {
     let hex = |bytes: &[u8]| -> String { bytes.iter().map(|b| format!("{b:02x}")).collect() };
     let store = sealed::keys(site);
     let keys: Map<String, Value> = store.epochs().map(|(e, s)| (e.to_string(), hex(s.key.expose()).into())).collect();

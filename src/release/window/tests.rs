@@ -2,6 +2,7 @@ use super::*;
 use crate::record::clear::{Direction, Service};
 use crate::record::identifier::Country;
 use crate::record::plmn::Plmn;
+use crate::record::veiled::Naming;
 use std::cell::RefCell;
 use std::collections::HashMap;
 
@@ -23,13 +24,13 @@ fn calls(parties: std::ops::Range<u64>) -> Cell {
 fn weighted(parties: impl Iterator<Item = (u64, u64)>) -> Cell {
     let mut cell = Cell::default();
     for (p, seconds) in parties {
-        let token = (p + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let token = Naming::Number.token((p + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         cell.sums.records += 1;
         cell.sums.answered += 1;
         cell.sums.seconds += seconds;
         cell.sums.charge_micro += 1000;
         for side in &mut cell.sides {
-            side.distinct.add(token);
+            side.add(token);
             side.contributors[Sum::Seconds as usize].add([(token, seconds)].into_iter());
             side.contributors[Sum::Charge as usize].add([(token, 1000)].into_iter());
         }
@@ -37,9 +38,15 @@ fn weighted(parties: impl Iterator<Item = (u64, u64)>) -> Cell {
     cell
 }
 
+fn both(mut one: Cell, other: Cell) -> Cell {
+    one.merge(&other);
+    one
+}
+
 /// A site that keeps what it published, as the release table does.
 #[derive(Default)]
 struct Site {
+    round: Option<RoundTo>,
     published: RefCell<HashMap<(Audience, Key), Published>>,
 }
 
@@ -47,12 +54,13 @@ impl Site {
     fn judge(&self, vintage: u32, cells: &[(Key, Tiers)]) -> Option<Judged> {
         let cells = cells.iter().cloned().collect();
         let last = |a: Audience, k: &Key| self.published.borrow().get(&(a, *k)).copied().unwrap_or_default();
-        let judged = judge((500_000, vintage), &cells, &last, &Rules::new(20), &ROUND)?;
+        let judged = judge((500_000, vintage), &cells, &last, &Rules::new(20), &self.round.unwrap_or(ROUND))?;
         for window in &judged.windows {
             for cell in &window.cells {
                 let mut all = self.published.borrow_mut();
                 let published = all.entry((window.audience, cell.key)).or_default();
                 published.counts = vintage;
+                published.parties = [cell.a_parties, cell.b_parties.unwrap_or(0)];
                 for sum in Sum::ALL.into_iter().filter(|s| cell.sums[*s as usize].is_some()) {
                     published.sums[sum as usize] = vintage;
                 }
@@ -182,6 +190,41 @@ fn no_pair_of_vintages_differs_by_a_cell_that_would_be_withheld() {
         for audience in Audience::ALL {
             let shown = second.as_ref().is_some_and(|j| !records(j, audience).is_empty());
             assert_eq!(shown, late >= Rules::new(20).threshold(audience), "{late} {audience:?}");
+        }
+    }
+}
+
+/// Late calls of `old` callers of the first vintage and of `new` ones: the difference of any two
+/// party counts that anybody sees, of one audience or of both together, counts nobody or at least k.
+#[test]
+fn no_difference_of_party_counts_is_a_count_of_few() {
+    let k = key(Service::Voice, b"NL", false);
+    let exact = RoundTo { records: 1, answered: 1, seconds: 1, bytes: 1, charge: 1, a_parties: 1, b_parties: 1 };
+    for first in [30u64, 60] {
+        for (old, new) in (0..=30).step_by(5).flat_map(|old| (0..60).map(move |new| (old, new))) {
+            let site = Site { round: Some(exact), ..Site::default() };
+            let late = |v: u32| (v, both(calls(0..old), calls(100 * u64::from(v)..100 * u64::from(v) + new)));
+            let mut seen: [Vec<i64>; 2] = Default::default();
+            for vintages in 1..=3u32 {
+                let mut tiers = vec![(1, calls(0..first))];
+                tiers.extend((2..=vintages).map(late));
+                let Some(judged) = site.judge(vintages, &[(k, tiers)]) else { break };
+                for window in &judged.windows {
+                    for cell in &window.cells {
+                        assert_eq!(cell.b_parties, Some(cell.a_parties));
+                        seen[window.audience as usize].push(cell.a_parties);
+                    }
+                }
+            }
+            let all: Vec<i64> = seen.concat();
+            for (values, least) in [(&all, 20), (&seen[1], 50)] {
+                for (x, y) in values.iter().flat_map(|x| values.iter().map(move |y| (x, y))) {
+                    assert!(x == y || (x - y).abs() >= least, "{first} {old} {new}: {x} {y}");
+                }
+            }
+            if old == 30 && new >= 20 {
+                assert!(seen[0].contains(&((first + new) as i64)), "enough new ones are shown: {first} {new}");
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::record::clear::Direction;
 use crate::record::plmn::Plmn;
+use crate::record::veiled::Naming;
 use crate::tally::cell::{Side, Sums};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, HashSet};
@@ -96,6 +97,11 @@ fn plain(rows: &[Row]) -> BTreeMap<Key, Plain> {
     cells
 }
 
+/// Nobody, or one of few parties, each always named the same way.
+fn token<const N: usize>(namings: [Naming; N], n: u64) -> u64 {
+    if n == 0 { 0 } else { namings[n as usize % N].token(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)) }
+}
+
 fn rows() -> impl Strategy<Value = Vec<Row>> {
     let shape = (-3i64..4, 0u8..3, 0u8..2, (0u8..4, 0u8..3), 0u8..3, 0u8..3, 0u8..2);
     let amounts = (
@@ -117,7 +123,10 @@ fn rows() -> impl Strategy<Value = Vec<Row>> {
             bytes: a.1,
             charge: a.2,
             answered: a.3,
-            tokens: (t.0.wrapping_mul(0x9e37_79b9_7f4a_7c15), t.1.wrapping_mul(0xd6e8_feb8_6659_fd93)),
+            tokens: (
+                token([Naming::Number, Naming::Imsi, Naming::Uri], t.0),
+                token([Naming::Number, Naming::Uri], t.1),
+            ),
             sensitive,
         });
     proptest::collection::vec(row, 0..400)
@@ -146,7 +155,11 @@ fn stored(partial: Partial) -> Vec<(Key, Cell)> {
 }
 
 fn agrees(side: &Side, plain: &Plain, n: usize) -> Result<(), TestCaseError> {
-    prop_assert_eq!(side.distinct.count(), plain.parties[n].len() as u64);
+    let named = |naming| plain.parties[n].iter().filter(|t| Naming::of_token(**t) == naming).count() as u64;
+    for naming in Naming::ALL {
+        prop_assert_eq!(side.parties[naming as usize].count(), named(naming));
+    }
+    prop_assert_eq!(side.distinct(), Naming::ALL.map(named).into_iter().max().unwrap());
     for (top, share) in side.contributors.iter().zip(&plain.shares[n]) {
         for (token, weight) in share {
             prop_assert!(top.upper_bound(*token) >= *weight);
@@ -224,12 +237,22 @@ fn sensitive_calls_leave_no_trace() {
 }
 
 #[test]
+fn a_cube_that_is_off_counts_nothing() {
+    let (clear, veils) = block(&(1..50).map(|i| call(i, i)).collect::<Vec<_>>());
+    for (on, cells) in [(true, 1), (false, 0)] {
+        let mut partial = Partial::new(&Cube::traffic_hourly().switched(on));
+        partial.add(&clear, &veils);
+        assert_eq!((partial.cells(), partial.into_batches().len()), (cells, cells));
+    }
+}
+
+#[test]
 fn those_without_a_token_add_to_sums_only_and_weigh_as_one() {
     let rows: Vec<Row> = (0..30).map(|i| call(0, if i < 3 { 7 } else { 0 })).collect();
     let cells = stored(counted(&[&rows]));
     let cell = &cells[0].1;
     assert_eq!((cell.sums.records, cell.sums.seconds), (30, 1800));
-    assert_eq!((cell.sides[0].distinct.count(), cell.sides[1].distinct.count()), (0, 1));
+    assert_eq!((cell.sides[0].distinct(), cell.sides[1].distinct()), (0, 1));
     assert_eq!(cell.sides[0].contributors[Sum::Seconds as usize].two_largest(), (1800, 0));
 }
 
