@@ -9,6 +9,7 @@ pub mod contract;
 pub mod delta;
 pub mod durable;
 pub mod ledger;
+pub mod marks;
 pub mod parquet;
 pub mod sweep;
 pub mod tables;

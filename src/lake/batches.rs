@@ -45,6 +45,9 @@ pub struct Manifest {
     pub open: Vec<OpenHalf>,
     /// Where an `append` feed goes on reading: one for each growing file, the one moved last at the end.
     pub append: Vec<AppendPosition>,
+    /// Where a Kafka partition is read on; none for files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<StreamPosition>,
 }
 
 pub const FORMAT: u32 = 1;
@@ -120,6 +123,20 @@ pub struct AppendPosition {
     pub offset: u64,
     /// It only decides between files that begin alike.
     pub inode: u64,
+}
+
+/// Where a Kafka partition is read on after a batch. This, and not what the consumer group
+/// remembers, is the truth.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct StreamPosition {
+    pub topic: String,
+    pub partition: i32,
+    pub next_offset: i64,
+    /// Offsets before this batch that the broker had deleted unread, and that the feed was told to
+    /// go on without.
+    #[serde(default)]
+    pub skipped: u64,
 }
 
 /// The batch log of one feed partition.

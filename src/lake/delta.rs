@@ -3,6 +3,7 @@
 use super::LakeError;
 use super::contract::Contract;
 use super::durable::{DurableStore, create_folders};
+use super::marks::Marks;
 use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties};
 use deltalake_core::kernel::{Action, Add, Transaction};
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
@@ -38,11 +39,20 @@ pub enum Appended {
     AlreadyThere,
 }
 
+/// What one feed partition adds to a table: its files, and the mark that it moves.
+#[derive(Clone, Copy)]
+pub struct Addition<'a> {
+    pub app: &'a str,
+    pub number: i64,
+    pub files: &'a [AddFile],
+}
+
 /// An open table with the newest snapshot this process has seen.
 pub struct Table {
     dir: PathBuf,
     table: DeltaTable,
     partition_columns: Vec<String>,
+    marks: Marks,
 }
 
 /// A conflict costs a retry; this many in a row mean that something else is wrong.
@@ -50,7 +60,12 @@ const ATTEMPTS: u32 = 50;
 
 impl Table {
     pub async fn open(dir: &Path) -> Result<Table, LakeError> {
-        let mut table = Table { dir: dir.to_owned(), table: unloaded(dir)?, partition_columns: Vec::new() };
+        let mut table = Table {
+            dir: dir.to_owned(),
+            table: unloaded(dir)?,
+            partition_columns: Vec::new(),
+            marks: Marks::default(),
+        };
         table.refresh().await?;
         table.read_partition_columns()?;
         Ok(table)
@@ -121,27 +136,45 @@ impl Table {
     /// # Errors
     /// `Gap` if the mark is behind `number − 1`: an earlier manifest was not finished.
     pub async fn append(&mut self, app: &str, number: i64, files: &[AddFile]) -> Result<Appended, LakeError> {
+        self.append_all(&[Addition { app, number, files }]).await?.remove(0)
+    }
+
+    /// As `append`, for many feed partitions: all that fit go in with one commit. One answer for
+    /// each, in order; a `Gap` of one does not hold up the others.
+    pub async fn append_all(
+        &mut self,
+        additions: &[Addition<'_>],
+    ) -> Result<Vec<Result<Appended, LakeError>>, LakeError> {
         let mut last = String::new();
         for attempt in 0..ATTEMPTS {
             if attempt > 0 {
                 tokio::time::sleep(std::time::Duration::from_millis(u64::from(attempt) * 3)).await;
             }
             self.update().await?;
-            let mark = self.mark(app).await?.unwrap_or(0);
-            if mark >= number {
-                return Ok(Appended::AlreadyThere);
-            }
-            if mark != number - 1 {
-                return Err(LakeError::Gap {
-                    path: self.dir.clone(),
-                    app: app.to_owned(),
-                    found: mark,
-                    expected: number - 1,
+            let mut answers = Vec::with_capacity(additions.len());
+            let mut due = Vec::new();
+            for addition in additions {
+                let mark = self.newest_mark(addition.app).await?;
+                answers.push(match mark {
+                    mark if mark >= addition.number => Ok(Appended::AlreadyThere),
+                    mark if mark == addition.number - 1 => {
+                        due.push(*addition);
+                        Ok(Appended::Now)
+                    }
+                    found => Err(LakeError::Gap {
+                        path: self.dir.clone(),
+                        app: addition.app.to_owned(),
+                        found,
+                        expected: addition.number - 1,
+                    }),
                 });
             }
-            match self.commit(app, number, files).await {
-                Ok(()) => return Ok(Appended::Now),
-                // Whether it was a conflict or an answer that got lost, the mark tells.
+            if due.is_empty() {
+                return Ok(answers);
+            }
+            match self.commit(&due).await {
+                Ok(()) => return Ok(answers),
+                // Whether it was a conflict or an answer that got lost, the marks tell.
                 Err(e @ DeltaTableError::Transaction { .. }) => last = e.to_string(),
                 Err(e) => return Err(refused(&self.dir)(e)),
             }
@@ -152,21 +185,32 @@ impl Table {
         })
     }
 
+    /// The mark in the present snapshot, without a replay of the log for each partition and round.
+    async fn newest_mark(&mut self, app: &str) -> Result<i64, LakeError> {
+        self.marks.follow(&self.table).await.map_err(refused(&self.dir))?;
+        if let Some(mark) = self.marks.of(app) {
+            return Ok(mark);
+        }
+        let mark = self.mark(app).await?.unwrap_or(0);
+        self.marks.learn(app, mark);
+        Ok(mark)
+    }
+
     async fn update(&mut self) -> Result<(), LakeError> {
         self.table.update_state().await.map_err(refused(&self.dir))
     }
 
-    async fn commit(&mut self, app: &str, number: i64, files: &[AddFile]) -> Result<(), DeltaTableError> {
-        let properties = CommitProperties::default()
-            .with_max_retries(15)
-            .with_application_transaction(Transaction::new(app, number));
+    async fn commit(&mut self, additions: &[Addition<'_>]) -> Result<(), DeltaTableError> {
+        let marks = additions.iter().map(|a| Transaction::new(a.app, a.number)).collect();
+        let properties = CommitProperties::default().with_max_retries(15).with_application_transactions(marks);
         let operation = DeltaOperation::Write {
             mode: SaveMode::Append,
             partition_by: Some(self.partition_columns.clone()),
             predicate: None,
         };
+        let files = additions.iter().flat_map(|a| a.files);
         CommitBuilder::from(properties)
-            .with_actions(files.iter().map(|f| Action::Add(add(f))).collect())
+            .with_actions(files.map(|f| Action::Add(add(f))).collect())
             .build(Some(self.table.snapshot()?), self.table.log_store(), operation)
             .await?;
         Ok(())
@@ -244,6 +288,39 @@ mod tests {
         assert_eq!(table.files().unwrap().len(), 3);
         assert_eq!(table.mark("feed/0").await.unwrap(), Some(3));
         assert_eq!(table.files().unwrap()[0].partition["event_day"].as_deref(), Some("2026-11-22"));
+    }
+
+    #[tokio::test]
+    async fn many_partitions_share_a_commit_and_one_that_does_not_fit_stays_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("t");
+        let mut table = Table::open_or_create(&dir, &contract()).await.unwrap();
+        let mut other = Table::open_or_create(&dir, &contract()).await.unwrap();
+        let files: Vec<[AddFile; 1]> = (0..8).map(|n| [file(&dir, n)]).collect();
+        let of = |app, number, n: usize| Addition { app, number, files: &files[n] };
+        let first = table.append_all(&[of("f/a", 1, 0), of("f/b", 1, 1), of("f/c", 1, 2)]).await.unwrap();
+        assert!(first.iter().all(|a| matches!(a, Ok(Appended::Now))));
+        assert_eq!(table.version(), 0, "the snapshot is taken up before the next commit");
+        // Another process takes b over, and is two numbers ahead when this one comes back.
+        assert_eq!(other.append("f/b", 2, &files[3]).await.unwrap(), Appended::Now);
+        let second =
+            table.append_all(&[of("f/a", 2, 4), of("f/b", 2, 5), of("f/c", 5, 6), of("f/d", 1, 7)]).await.unwrap();
+        assert!(matches!(
+            second[..],
+            [
+                Ok(Appended::Now),
+                Ok(Appended::AlreadyThere),
+                Err(LakeError::Gap { found: 1, expected: 4, .. }),
+                Ok(Appended::Now)
+            ]
+        ));
+        assert_eq!(table.append("f/d", 1, &[]).await.unwrap(), Appended::AlreadyThere);
+        let fresh = Table::open(&dir).await.unwrap();
+        assert_eq!(fresh.version(), 3, "created, one commit for three, one of the other, one for two");
+        for (app, mark) in [("f/a", 2), ("f/b", 2), ("f/c", 1), ("f/d", 1)] {
+            assert_eq!(fresh.mark(app).await.unwrap(), Some(mark), "{app}");
+        }
+        assert_eq!(fresh.files().unwrap().len(), 6);
     }
 
     #[tokio::test]

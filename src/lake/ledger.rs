@@ -176,6 +176,7 @@ mod tests {
             adds: BTreeMap::new(),
             open: Vec::new(),
             append: Vec::new(),
+            stream: None,
         }
     }
 

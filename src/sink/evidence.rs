@@ -3,7 +3,7 @@
 use super::SinkError;
 use super::encode::{Cells, Group, TableFormat, constant, ids};
 use crate::keys::SealingKey;
-use crate::record::clear::Clear;
+use crate::record::clear::{Clear, wipe};
 use crate::record::decoded::Decoded;
 use crate::record::identifier::Party;
 use crate::record::packed::pack;
@@ -12,7 +12,6 @@ use crate::record::veiled::Veils;
 use crate::seal::{BlockSealer, SealKind, TAG_LEN};
 use arrow::array::Int32Array;
 use std::sync::Arc;
-use zeroize::Zeroize;
 
 /// What is sealed: the packed canonical record, or the bytes that arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +67,7 @@ impl Packed {
 
 impl Drop for Packed {
     fn drop(&mut self) {
-        self.bytes.zeroize();
+        wipe(&mut self.bytes);
     }
 }
 
