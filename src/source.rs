@@ -10,6 +10,7 @@ pub mod compression;
 pub mod files;
 pub mod folder;
 pub mod framing;
+pub mod kafka;
 pub mod stdin;
 
 use std::path::{Path, PathBuf};
@@ -47,7 +48,7 @@ impl Default for Limits {
             batch_lines: 131_072,
             max_record_bytes: 1 << 20,
             max_ratio: 1000,
-            ratio_from_bytes: 1 << 30,
+            ratio_from_bytes: 64 << 20,
             max_decompressed_bytes: u64::MAX,
         }
     }

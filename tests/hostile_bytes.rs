@@ -68,7 +68,7 @@ proptest! {
             let mut bytes = if headed { head(name) } else { Vec::new() };
             bytes.extend_from_slice(&tail);
             let Ok(decoder) = mapping.open(&bytes) else { continue };
-            let batch = RawBatch { bytes, file: 0, offset: 0, first_line: 0, oversize: false };
+            let batch = RawBatch::of_file(bytes, 0, 0);
             let decoded = decoder.decode(batch);
             let dropped: u64 = decoded.dropped.iter().map(|d| d.1).sum();
             let settled = decoded.rows.len() + decoded.rejects.len() + decoded.halves.len();

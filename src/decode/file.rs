@@ -6,10 +6,13 @@ use crate::decode::json::{self, Paths};
 use crate::decode::lines::{BYTE_ORDER_MARK, Record, Records};
 use crate::decode::mapping::{Fate, Rules, Shape};
 use crate::record::decoded::{Decoded, Half, Span};
-use crate::record::raw::{Framing, RawBatch};
+use crate::record::raw::{Framing, Holds, MessageMark, RawBatch};
 use crate::record::reject::{Reason, Reject};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
+
+/// Drop rule for a message without a record: no bytes, a header alone, a tombstone.
+pub const EMPTY_MESSAGE: &str = "empty_message";
 
 /// A mapping fitted to one file. Batches of the file may be decoded in any order and at once.
 pub struct FileDecoder {
@@ -35,15 +38,20 @@ pub struct FileDecoder {
 
 impl FileDecoder {
     /// Decodes one batch. Total: every record ends as a row, a half, a reject or a counted drop.
-    pub fn decode(&self, batch: RawBatch) -> Decoded {
-        let RawBatch { bytes, file, offset, first_line, oversize } = batch;
+    pub fn decode(&self, mut batch: RawBatch) -> Decoded {
+        let (bytes, messages) = (std::mem::take(&mut batch.bytes), std::mem::take(&mut batch.messages));
+        let RawBatch { file, offset, first_line, oversize, .. } = batch;
         let mut run = Run::new(self, bytes, oversize);
         if oversize {
-            run.oversize();
-        } else {
+            run.oversize(messages.first());
+        } else if messages.is_empty() {
             run.records(offset, first_line);
+        } else {
+            run.messages(&messages);
         }
-        run.into_decoded(file, offset, first_line)
+        let mut decoded = run.into_decoded(file, offset, first_line);
+        decoded.messages = messages;
+        decoded
     }
 
     fn quote(&self) -> u8 {
@@ -59,6 +67,29 @@ impl FileDecoder {
     }
 }
 
+/// What stands somewhere in a message.
+struct Found {
+    span: Span,
+    line: u32,
+    message: u32,
+    what: What,
+}
+
+enum What {
+    Record,
+    /// A message that could not be taken apart.
+    Refused(Reason),
+    /// A message without a record.
+    Nothing,
+}
+
+/// Without the white space around it.
+fn trimmed(span: Span, bytes: &[u8]) -> Span {
+    let text = span.of(bytes);
+    let from = text.len() - text.trim_ascii_start().len();
+    Span { start: span.start + from as u32, len: text.trim_ascii().len() as u32 }
+}
+
 /// The work on one batch.
 struct Run<'d> {
     decoder: &'d FileDecoder,
@@ -71,10 +102,13 @@ struct Run<'d> {
     constants: Vec<Span>,
     records: Vec<Span>,
     lines: Vec<u32>,
+    /// The message of each record; empty for files.
+    in_message: Vec<u32>,
     rows: Vec<u32>,
     columns: Vec<Vec<Span>>,
     rejects: Vec<Reject>,
     dropped: Vec<u64>,
+    empty_messages: u64,
     halves: Vec<Half>,
     /// The batch as a whole was checked, so that its records need not be.
     all_utf8: bool,
@@ -116,10 +150,12 @@ impl<'d> Run<'d> {
             constants,
             records: Vec::new(),
             lines: Vec::new(),
+            in_message: Vec::new(),
             rows: Vec::new(),
             columns: vec![Vec::new(); specs],
             rejects: Vec::new(),
             dropped: vec![0; decoder.drops.len()],
+            empty_messages: 0,
             halves: Vec::new(),
             all_utf8,
             no_nul,
@@ -129,9 +165,10 @@ impl<'d> Run<'d> {
     }
 
     /// A piece of a record longer than the source's bound: one record, refused as it is.
-    fn oversize(&mut self) {
+    fn oversize(&mut self, message: Option<&MessageMark>) {
         self.records.push(Span { start: 0, len: self.text.raw.len() as u32 });
-        self.lines.push(0);
+        self.lines.push(message.map_or(0, |mark| mark.first_line));
+        self.in_message.extend(message.map(|_| 0));
         self.rejects.push(Reject { record: 0, reason: Reason::RecordTooLong, column: 0 });
     }
 
@@ -146,15 +183,54 @@ impl<'d> Run<'d> {
         self.reserve(found.len());
         for record in found {
             let index = self.records.len() as u32;
-            if self.is_no_record(record, first_line + u64::from(record.line)) {
+            if self.is_no_record(self.text.get(record.span), first_line + u64::from(record.line)) {
                 continue;
             }
             self.records.push(record.span);
             self.lines.push(record.line);
-            if let Some(rule) = self.decoder.all_dropped {
-                self.dropped[rule] += 1;
-            } else if let Err(fault) = self.record(index, record.span) {
-                self.rejects.push(Reject { record: index, reason: fault.reason, column: fault.column });
+            self.take(index, record.span);
+        }
+    }
+
+    /// Each message for itself: its end ends its last record.
+    fn messages(&mut self, marks: &[MessageMark]) {
+        let bytes = std::mem::take(&mut self.text.raw);
+        let framing = if self.no_quote { Framing::Lines } else { self.decoder.rules.framing };
+        let mut found = Vec::with_capacity(marks.len());
+        for (message, mark) in marks.iter().enumerate() {
+            let end = marks.get(message + 1).map_or(bytes.len(), |next| next.start as usize);
+            let whole = Span { start: mark.start, len: end as u32 - mark.start };
+            let mut add = |span, line, what| found.push(Found { span, line, message: message as u32, what });
+            match mark.holds {
+                Holds::Refused(reason) => add(whole, mark.first_line, What::Refused(reason)),
+                Holds::Document => add(trimmed(whole, &bytes), mark.first_line, What::Record),
+                Holds::Records | Holds::Part => {
+                    let mut none = mark.holds == Holds::Records;
+                    for record in Records::new(&bytes[..end], mark.start as usize, framing) {
+                        let line = mark.first_line + record.line;
+                        if !self.is_no_record(record.span.of(&bytes), u64::from(line)) {
+                            add(record.span, line, What::Record);
+                            none = false;
+                        }
+                    }
+                    if none {
+                        add(Span { start: mark.start, len: 0 }, mark.first_line, What::Nothing);
+                    }
+                }
+            }
+        }
+        self.text.raw = bytes;
+        self.reserve(found.len());
+        self.in_message.reserve_exact(found.len());
+        for Found { span, line, message, what } in found {
+            let index = self.records.len() as u32;
+            self.records.push(span);
+            self.lines.push(line);
+            self.in_message.push(message);
+            match what {
+                What::Record => self.take(index, span),
+                What::Refused(reason) => self.rejects.push(Reject { record: index, reason, column: 0 }),
+                What::Nothing => self.empty_messages += 1,
             }
         }
     }
@@ -169,11 +245,19 @@ impl<'d> Run<'d> {
     }
 
     /// A header row, a skipped row, a comment: not a record of anything, and not counted as one.
-    fn is_no_record(&self, record: Record, line: u64) -> bool {
+    fn is_no_record(&self, record: &[u8], line: u64) -> bool {
         let rules = &self.decoder.rules;
         line < rules.skip_rows
             || self.decoder.header_line == Some(line)
-            || rules.comment.is_some_and(|c| self.text.get(record.span).first() == Some(&c))
+            || rules.comment.is_some_and(|c| record.first() == Some(&c))
+    }
+
+    fn take(&mut self, index: u32, record: Span) {
+        if let Some(rule) = self.decoder.all_dropped {
+            self.dropped[rule] += 1;
+        } else if let Err(fault) = self.record(index, record) {
+            self.rejects.push(Reject { record: index, reason: fault.reason, column: fault.column });
+        }
     }
 
     fn record(&mut self, index: u32, record: Span) -> Result<(), Fault> {
@@ -339,7 +423,9 @@ impl<'d> Run<'d> {
                 *column = vec![self.constants[spec]; rows];
             }
         }
-        let dropped = self.decoder.drops.iter().cloned().zip(self.dropped).filter(|(_, n)| *n > 0).collect();
+        let empty = (self.empty_messages > 0).then(|| (EMPTY_MESSAGE.into(), self.empty_messages));
+        let by_rule = self.decoder.drops.iter().cloned().zip(self.dropped).chain(empty);
+        let dropped = by_rule.filter(|(_, n)| *n > 0).collect();
         Decoded {
             text: self.text.into_bytes(),
             file,
@@ -347,6 +433,8 @@ impl<'d> Run<'d> {
             first_line,
             records: self.records,
             lines: self.lines,
+            messages: Vec::new(),
+            in_message: self.in_message,
             rows: self.rows,
             specs: self.decoder.rules.specs.clone(),
             columns: self.columns,
@@ -385,7 +473,7 @@ null = ["-"]
 
     fn decode(bytes: &[u8], offset: u64, first_line: u64) -> Decoded {
         let mapping = Mapping::parse("x", MAPPING).unwrap();
-        let batch = RawBatch { bytes: bytes.to_vec(), file: 0, offset, first_line, oversize: false };
+        let batch = RawBatch::of_file(bytes.to_vec(), offset, first_line);
         mapping.open(bytes).unwrap().decode(batch)
     }
 
@@ -427,7 +515,7 @@ null = ["-"]
             for (name, text) in crate::decode::shipped::shipped() {
                 let mapping = Mapping::parse(name, text).unwrap();
                 let Ok(decoder) = mapping.open(&bytes) else { continue };
-                let batch = RawBatch { bytes: bytes.clone(), file: 0, offset: 0, first_line: 0, oversize: false };
+                let batch = RawBatch::of_file(bytes.clone(), 0, 0);
                 let decoded = decoder.decode(batch);
                 let dropped: u64 = decoded.dropped.iter().map(|d| d.1).sum();
                 prop_assert_eq!(decoded.records.len() as u64, (decoded.rows.len() + decoded.rejects.len() + decoded.halves.len()) as u64 + dropped);

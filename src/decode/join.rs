@@ -34,9 +34,9 @@ pub struct Joined {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct OpenHalf {
     pub file: u32,
-    /// Of its first byte, in the decompressed file.
+    /// Of its first byte, in the decompressed file; or of its message.
     pub offset: u64,
-    /// Zero-based.
+    /// Zero-based, in the file or the message.
     pub line: u64,
     /// In bytes, without line end.
     pub len: u32,
@@ -169,13 +169,8 @@ impl Held {
             (true, true) => Part::Fills,
             (false, _) => Part::Closes,
         };
-        let at = OpenHalf {
-            file: decoded.file,
-            offset: decoded.offset + u64::from(record.start),
-            line: decoded.first_line + u64::from(decoded.lines[half.record as usize]),
-            len: record.len,
-            arrived_ms,
-        };
+        let place = decoded.place(half.record);
+        let at = OpenHalf { file: decoded.file, offset: place.offset, line: place.line, len: record.len, arrived_ms };
         Held { at, part, timed: fields[start].len > 0, text, fields }
     }
 
@@ -290,7 +285,8 @@ mod tests {
     }
 
     fn decoded(mapping: &Mapping, file: u32, offset: u64, line: u64, bytes: &[u8]) -> Decoded {
-        let batch = RawBatch { bytes: bytes.to_vec(), file, offset, first_line: line, oversize: false };
+        let mut batch = RawBatch::of_file(bytes.to_vec(), offset, line);
+        batch.file = file;
         mapping.open(b"").unwrap().decode(batch)
     }
 

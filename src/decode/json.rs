@@ -64,6 +64,34 @@ pub(crate) fn split(
     })
 }
 
+/// Whether the bytes are one object or array on several lines: it ends on a later line than it
+/// begins, and nothing but white space follows. Only its brackets and texts are looked at.
+pub(crate) fn is_one_document(bytes: &[u8]) -> bool {
+    let bytes = bytes.trim_ascii();
+    if !matches!(bytes.first(), Some(b'{' | b'[')) || memchr::memchr(b'\n', bytes).is_none() {
+        return false;
+    }
+    let (mut depth, mut in_text, mut escaped, mut lines) = (0usize, false, false, 0usize);
+    for (at, byte) in bytes.iter().enumerate() {
+        match byte {
+            b'\n' => lines += 1,
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            _ if in_text => {}
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => {
+                depth = depth.saturating_sub(1);
+                if depth == 0 {
+                    return lines > 0 && at + 1 == bytes.len();
+                }
+            }
+            _ => {}
+        }
+    }
+    false
+}
+
 struct Sink<'s> {
     base: usize,
     raw_len: usize,

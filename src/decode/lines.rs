@@ -24,6 +24,15 @@ impl<'a> Records<'a> {
         Records { bytes, at, line: 0, framing }
     }
 
+    /// Where the next record would begin, and its line: behind the last line end that was passed.
+    pub(crate) fn at(&self) -> usize {
+        self.at
+    }
+
+    pub(crate) fn line(&self) -> u32 {
+        self.line
+    }
+
     /// Index of the line feed that ends the record beginning at `self.at`, and the lines inside it.
     fn end(&self) -> (usize, u32) {
         let rest = &self.bytes[self.at..];

@@ -54,6 +54,11 @@ impl Mapping {
         self.rules.framing
     }
 
+    /// Names of the rules by which records are left out.
+    pub fn drop_rules(&self) -> Vec<&str> {
+        self.rules.dispatch.iter().flat_map(|d| d.drops.iter().map(|rule| &**rule)).collect()
+    }
+
     /// The canonical fields that this mapping fills, in the order of `Decoded::columns`.
     pub fn specs(&self) -> &Arc<[FieldSpec]> {
         &self.rules.specs

@@ -6,6 +6,7 @@ use crate::decode::fixed::Range;
 use crate::decode::json::Paths;
 use crate::decode::lines::{BYTE_ORDER_MARK, Record, Records};
 use crate::decode::mapping::{Header, Layout, Place, Rules, Shape};
+use crate::record::decoded::Span;
 use crate::record::field::{Codec, TimeFormat};
 use std::sync::Arc;
 
@@ -25,61 +26,44 @@ pub enum OpenError {
     Header(&'static str),
     #[error("path `{0}` leads through another path of the mapping")]
     Path(String),
+    #[error("columns can be named only where the mapping has a `header`: take the feed's `columns` away")]
+    NoHeader,
 }
 
 impl FileDecoder {
     pub(crate) fn open(rules: Arc<Rules>, head: &[u8]) -> Result<FileDecoder, OpenError> {
-        let mut resolver = Resolver::default();
-        let layout = match &rules.shape {
-            Shape::Delimited { dialect, header: Header::None } => layout_of(&rules, dialect, head),
-            Shape::Delimited { dialect, header } => {
-                let Some((line, names)) = header_row(&rules, dialect, head)? else {
-                    return Ok(FileDecoder::empty(rules));
-                };
-                if let Some((rule, _)) =
-                    rules.other_files.iter().find(|(_, column)| names.iter().any(|n| same(n, column)))
-                {
-                    return Ok(FileDecoder::all_dropped(rules.clone(), line, rule.clone()));
+        match &rules.shape {
+            Shape::Delimited { dialect, header: Header::None } => {
+                fit(&rules, &rules.layouts[layout_of(&rules, dialect, head)], Resolver::default())
+            }
+            Shape::Delimited { dialect, .. } => match head_records(&rules, head).next() {
+                None => Ok(FileDecoder::empty(rules.clone())),
+                Some(row) => {
+                    let names = split_header(dialect, row.span.of(head))?;
+                    FileDecoder::under_header(rules.clone(), Some(u64::from(row.line)), names)
                 }
-                if *header == Header::Strict {
+            },
+            _ => fit(&rules, &rules.layouts[0], Resolver::default()),
+        }
+    }
+
+    /// A decoder for records whose columns have these names; `line` is that of the row that says so.
+    pub(crate) fn under_header(
+        rules: Arc<Rules>,
+        line: Option<u64>,
+        names: Vec<String>,
+    ) -> Result<FileDecoder, OpenError> {
+        let other = rules.other_files.iter().find(|(_, column)| names.iter().any(|n| same(n, column)));
+        let mut decoder = match other {
+            Some((rule, _)) => FileDecoder::all_dropped(rules.clone(), rule.clone()),
+            None => {
+                if matches!(rules.shape, Shape::Delimited { header: Header::Strict, .. }) {
                     known_columns(&rules, &names)?;
                 }
-                resolver.header = Some((line, names));
-                &rules.layouts[0]
+                fit(&rules, &rules.layouts[0], Resolver { names: Some(names), ..Resolver::default() })?
             }
-            _ => &rules.layouts[0],
         };
-        let mut picks = Vec::new();
-        for (places, rule) in layout.from.iter().zip(&rules.fields) {
-            picks.push(resolver.places(places, rule.optional || rule.constant.is_some())?);
-        }
-        let mut need = |place: &Place| resolver.places(std::slice::from_ref(place), false).map(|slots| slots[0]);
-        let dispatch = rules.dispatch.as_ref().map(|d| need(&d.place)).transpose()?;
-        let alone = rules.dispatch.as_ref().and_then(|d| d.alone.as_ref()).map(|(place, _)| need(place)).transpose()?;
-        let (same, any_order) = match &rules.join {
-            None => (Vec::new(), Vec::new()),
-            Some(key) => (
-                key.same.iter().map(&mut need).collect::<Result<_, _>>()?,
-                key.any_order.iter().map(&mut need).collect::<Result<_, _>>()?,
-            ),
-        };
-        let counts = match &resolver.header {
-            Some((_, names)) => vec![names.len() as u16],
-            None => layout.columns.clone(),
-        };
-        let mut decoder = FileDecoder::empty(rules.clone());
-        decoder.inputs = picks.iter().map(|slots| slots.first().map_or(0, |slot| resolver.input(*slot))).collect();
-        decoder.header_line = resolver.header.as_ref().map(|(line, _)| *line);
-        decoder.counts = counts;
-        decoder.unfitted = false;
-        decoder.picks = picks;
-        decoder.dispatch = dispatch;
-        decoder.alone = alone;
-        decoder.same = same;
-        decoder.any_order = any_order;
-        decoder.ranges = resolver.ranges;
-        decoder.paths = resolver.paths;
-        decoder.path_count = resolver.path_names.len();
+        decoder.header_line = line;
         Ok(decoder)
     }
 
@@ -106,22 +90,56 @@ impl FileDecoder {
     }
 
     /// A decoder for a file of another kind, whose every record goes by one named rule.
-    fn all_dropped(rules: Arc<Rules>, header_line: u64, rule: Arc<str>) -> FileDecoder {
+    fn all_dropped(rules: Arc<Rules>, rule: Arc<str>) -> FileDecoder {
         let mut decoder = FileDecoder::empty(rules);
         let known = decoder.drops.iter().position(|d| *d == rule);
         decoder.all_dropped = Some(known.unwrap_or_else(|| {
             decoder.drops.push(rule);
             decoder.drops.len() - 1
         }));
-        decoder.header_line = Some(header_line);
         decoder
     }
 }
 
+/// A decoder for records that have this layout, or the columns that the resolver knows by name.
+pub(crate) fn fit(rules: &Arc<Rules>, layout: &Layout, mut resolver: Resolver) -> Result<FileDecoder, OpenError> {
+    let mut picks = Vec::new();
+    for (places, rule) in layout.from.iter().zip(&rules.fields) {
+        picks.push(resolver.places(places, rule.optional || rule.constant.is_some())?);
+    }
+    let mut need = |place: &Place| resolver.places(std::slice::from_ref(place), false).map(|slots| slots[0]);
+    let dispatch = rules.dispatch.as_ref().map(|d| need(&d.place)).transpose()?;
+    let alone = rules.dispatch.as_ref().and_then(|d| d.alone.as_ref()).map(|(place, _)| need(place)).transpose()?;
+    let (same, any_order) = match &rules.join {
+        None => (Vec::new(), Vec::new()),
+        Some(key) => (
+            key.same.iter().map(&mut need).collect::<Result<_, _>>()?,
+            key.any_order.iter().map(&mut need).collect::<Result<_, _>>()?,
+        ),
+    };
+    let counts = match &resolver.names {
+        Some(names) => vec![names.len() as u16],
+        None => layout.columns.clone(),
+    };
+    let mut decoder = FileDecoder::empty(rules.clone());
+    decoder.inputs = picks.iter().map(|slots| slots.first().map_or(0, |slot| resolver.input(*slot))).collect();
+    decoder.counts = counts;
+    decoder.unfitted = false;
+    decoder.picks = picks;
+    decoder.dispatch = dispatch;
+    decoder.alone = alone;
+    decoder.same = same;
+    decoder.any_order = any_order;
+    decoder.ranges = resolver.ranges;
+    decoder.paths = resolver.paths;
+    decoder.path_count = resolver.path_names.len();
+    Ok(decoder)
+}
+
 /// Places to slots: the numbers of the cells that a record is split into.
 #[derive(Default)]
-struct Resolver {
-    header: Option<(u64, Vec<String>)>,
+pub(crate) struct Resolver {
+    names: Option<Vec<String>>,
     ranges: Vec<Range>,
     paths: Paths,
     path_names: Vec<String>,
@@ -149,9 +167,9 @@ impl Resolver {
                 self.ranges.push(*range);
                 self.ranges.len() - 1
             }))),
-            Place::Name(name) => match &self.header {
+            Place::Name(name) => match &self.names {
                 None => self.path(name).map(Some),
-                Some((_, names)) => {
+                Some(names) => {
                     let mut found = names.iter().enumerate().filter(|(_, n)| same(n, name)).map(|(i, _)| i);
                     let first = found.next();
                     if found.next().is_some() {
@@ -189,27 +207,29 @@ fn same(in_file: &str, in_mapping: &str) -> bool {
 /// The records of a head that hold data or the header, with their line numbers.
 fn head_records<'h>(rules: &'h Rules, head: &'h [u8]) -> impl Iterator<Item = Record> + 'h {
     let at = if head.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
-    Records::new(head, at, rules.framing).filter(move |r| {
-        u64::from(r.line) >= rules.skip_rows && rules.comment.is_none_or(|c| r.span.of(head).first() != Some(&c))
-    })
+    Records::new(head, at, rules.framing).filter(move |r| is_data(rules, r, head))
 }
 
-/// Line and names of the header row; `None` if the file has no record.
-fn header_row(rules: &Rules, dialect: &Dialect, head: &[u8]) -> Result<Option<(u64, Vec<String>)>, OpenError> {
-    let Some(row) = head_records(rules, head).next() else { return Ok(None) };
-    if memchr::memchr(0, row.span.of(head)).is_some() {
+/// Neither skipped nor a comment.
+pub(crate) fn is_data(rules: &Rules, record: &Record, head: &[u8]) -> bool {
+    u64::from(record.line) >= rules.skip_rows && rules.comment.is_none_or(|c| record.span.of(head).first() != Some(&c))
+}
+
+/// The names in a header row.
+pub(crate) fn split_header(dialect: &Dialect, row: &[u8]) -> Result<Vec<String>, OpenError> {
+    if memchr::memchr(0, row).is_some() {
         return Err(OpenError::Header("it holds NUL bytes"));
     }
     let mut cells = Vec::new();
-    dialect.split(head, row.span, &mut cells).map_err(|_| OpenError::Header("its quotes do not balance"))?;
+    let whole = Span { start: 0, len: row.len() as u32 };
+    dialect.split(row, whole, &mut cells).map_err(|_| OpenError::Header("its quotes do not balance"))?;
     if cells.len() > usize::from(u16::MAX) {
         return Err(OpenError::Header("it has more than 65535 columns"));
     }
-    let text = Text { raw: head.to_vec(), tail: Vec::new() };
+    let text = Text { raw: row.to_vec(), tail: Vec::new() };
     let name = |cell: &Cell| String::from_utf8(text.value(*cell, dialect.quote.unwrap_or(0)).trim_ascii().to_vec());
     let names = cells.iter().map(name).collect::<Result<Vec<_>, _>>();
-    let names = names.map_err(|_| OpenError::Header("it is not UTF-8"))?;
-    Ok(Some((u64::from(row.line), names)))
+    names.map_err(|_| OpenError::Header("it is not UTF-8"))
 }
 
 /// Refuses columns that no field of the mapping is filled from.
@@ -235,15 +255,19 @@ fn printable(name: &str) -> Option<String> {
     fine.then(|| name.to_owned())
 }
 
-/// The first layout whose probe reads as a time in the earliest record that decides; else the last.
-fn layout_of<'r>(rules: &'r Rules, dialect: &Dialect, head: &[u8]) -> &'r Layout {
+/// The number of the first layout whose probe reads as a time in the earliest record that decides;
+/// else of the last.
+pub(crate) fn layout_of(rules: &Rules, dialect: &Dialect, head: &[u8]) -> usize {
+    let last = rules.layouts.len() - 1;
+    if last == 0 {
+        return 0;
+    }
     let mut cells = Vec::new();
-    let text = Text { raw: head.to_vec(), tail: Vec::new() };
     for record in head_records(rules, head) {
         if dialect.split(head, record.span, &mut cells).is_err() {
             continue;
         }
-        let fits = |layout: &&Layout| {
+        let fits = |layout: &Layout| {
             let Some(spec) = layout.probe.filter(|_| layout.columns.contains(&(cells.len() as u16))) else {
                 return false;
             };
@@ -251,13 +275,13 @@ fn layout_of<'r>(rules: &'r Rules, dialect: &Dialect, head: &[u8]) -> &'r Layout
                 .iter()
                 .find_map(|p| if let Place::Column(n) = p { cells.get(usize::from(*n) - 1) } else { None });
             let Codec::Time(format) = &rules.specs[spec].codec else { return false };
-            cell.is_some_and(|cell| looks_like_time(text.get(cell.span()), format))
+            cell.is_some_and(|cell| looks_like_time(cell.span().of(head), format))
         };
-        if let Some(layout) = rules.layouts.iter().find(fits) {
+        if let Some(layout) = rules.layouts.iter().position(fits) {
             return layout;
         }
     }
-    rules.layouts.last().unwrap_or(&rules.layouts[0])
+    last
 }
 
 /// Whether text has the shape of a time format (not whether such a time exists).

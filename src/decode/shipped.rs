@@ -33,7 +33,7 @@ mod tests {
 
     fn decode(mapping: &Mapping, bytes: &[u8]) -> Result<Joined, OpenError> {
         let decoder = mapping.open(bytes)?;
-        let batch = RawBatch { bytes: bytes.to_vec(), file: 0, offset: 0, first_line: 0, oversize: false };
+        let batch = RawBatch::of_file(bytes.to_vec(), 0, 0);
         let decoded = decoder.decode(batch);
         Ok(match mapping.joins() {
             true => Joiner::default().absorb(decoded, 0),
@@ -145,7 +145,7 @@ mod tests {
             let mapping = Mapping::parse(name, text).unwrap();
             for bytes in [&b""[..], b"\n\r\n"] {
                 let decoder = mapping.open(bytes).unwrap();
-                let batch = RawBatch { bytes: bytes.to_vec(), file: 0, offset: 0, first_line: 0, oversize: false };
+                let batch = RawBatch::of_file(bytes.to_vec(), 0, 0);
                 assert_eq!(describe(&of_decoded(decoder.decode(batch))), "", "{name}");
             }
         }
@@ -156,7 +156,8 @@ mod tests {
         for (name, text) in shipped() {
             let mapping = Mapping::parse(name, text).unwrap();
             let decoder = mapping.open(b"").unwrap();
-            let batch = RawBatch { bytes: vec![b'\n'; 1000], file: 0, offset: 0, first_line: 9, oversize: true };
+            let mut batch = RawBatch::of_file(vec![b'\n'; 1000], 0, 9);
+            batch.oversize = true;
             assert_eq!(describe(&of_decoded(decoder.decode(batch))), "reject record_too_long at 1:0\n", "{name}");
         }
     }

@@ -172,6 +172,16 @@ impl Clear {
 
 impl Drop for Clear {
     fn drop(&mut self) {
-        zeroize::Zeroize::zeroize(&mut self.text);
+        wipe(&mut self.text);
     }
+}
+
+/// Overwrites a buffer that held clear bytes, whatever it grew to, before its memory goes on to
+/// others. As fast as memory takes it: `zeroize` writes byte by byte, which shows at megabytes a
+/// block.
+pub fn wipe(buffer: &mut Vec<u8>) {
+    buffer.clear();
+    buffer.resize(buffer.capacity(), 0);
+    std::hint::black_box(&*buffer);
+    buffer.clear();
 }

@@ -1,6 +1,7 @@
 //! Fields found, not yet read: for every record and every mapped field a span of bytes.
 
 use super::field::{Field, FieldSpec};
+use super::raw::MessageMark;
 use super::reject::Reject;
 use std::sync::Arc;
 
@@ -29,7 +30,7 @@ impl Span {
 ///
 /// `text` begins with the raw batch itself; what had to be unescaped, and constants, are appended
 /// to it. Every record of the batch is in exactly one of: the rows of `columns`, `rejects`,
-/// `dropped`. No `Debug`: `text` holds clear identifiers.
+/// `dropped`. No `Debug`: `text` holds clear identifiers, and is wiped when dropped.
 pub struct Decoded {
     pub text: Vec<u8>,
     pub file: u32,
@@ -39,8 +40,12 @@ pub struct Decoded {
     pub first_line: u64,
     /// Every record of the batch in file order: its raw bytes without line end.
     pub records: Vec<Span>,
-    /// Zero-based line number relative to `first_line`, one per entry of `records`.
+    /// Zero-based line number relative to `first_line`, or in its message; one per entry of `records`.
     pub lines: Vec<u32>,
+    /// As in the raw batch; empty for files.
+    pub messages: Vec<MessageMark>,
+    /// Index into `messages`, one per entry of `records`; empty for files.
+    pub in_message: Vec<u32>,
     /// Index into `records`, one per decoded row, ascending.
     pub rows: Vec<u32>,
     /// What the columns are; shared by all batches of a mapping.
@@ -70,7 +75,33 @@ pub struct Half {
     pub fields: Vec<Span>,
 }
 
+/// Where a record stood, counted from 0: byte and line of its file, or the offset of its message in
+/// the partition and the line in that message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub offset: u64,
+    pub line: u64,
+}
+
+impl Drop for Decoded {
+    fn drop(&mut self) {
+        super::clear::wipe(&mut self.text);
+    }
+}
+
 impl Decoded {
+    /// Where a record (an index into `records`) stood.
+    pub fn place(&self, record: u32) -> Place {
+        let line = u64::from(self.lines[record as usize]);
+        match self.in_message.get(record as usize) {
+            Some(message) => Place { offset: self.messages[*message as usize].offset as u64, line },
+            None => Place {
+                offset: self.offset + u64::from(self.records[record as usize].start),
+                line: self.first_line + line,
+            },
+        }
+    }
+
     /// The column of a field, if the mapping fills it.
     pub fn column(&self, field: Field) -> Option<(&FieldSpec, &[Span])> {
         let i = self.specs.iter().position(|s| s.field == field)?;

@@ -36,10 +36,15 @@ pub enum Reason {
     Unpaired,
     TruncatedRecord,
     InvalidText,
+    MessageBomb,
+    MessageDamaged,
+    MessageUnsupported,
+    MessageTooLong,
+    MessageHeader,
 }
 
 impl Reason {
-    pub const ALL: [Reason; 32] = [
+    pub const ALL: [Reason; 37] = [
         Reason::ColumnCount,
         Reason::UnbalancedQuote,
         Reason::InvalidUtf8,
@@ -72,6 +77,11 @@ impl Reason {
         Reason::Unpaired,
         Reason::TruncatedRecord,
         Reason::InvalidText,
+        Reason::MessageBomb,
+        Reason::MessageDamaged,
+        Reason::MessageUnsupported,
+        Reason::MessageTooLong,
+        Reason::MessageHeader,
     ];
 
     /// The stable code written to the quarantine table and the summary.
@@ -109,6 +119,11 @@ impl Reason {
             Reason::Unpaired => "unpaired",
             Reason::TruncatedRecord => "truncated_record",
             Reason::InvalidText => "invalid_text",
+            Reason::MessageBomb => "message_bomb",
+            Reason::MessageDamaged => "message_damaged",
+            Reason::MessageUnsupported => "message_unsupported",
+            Reason::MessageTooLong => "message_too_long",
+            Reason::MessageHeader => "message_header",
         }
     }
 }

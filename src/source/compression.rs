@@ -53,7 +53,7 @@ impl Compression {
 
     /// A reader of the decompressed bytes. An archive that ends early reads as `UnexpectedEof`, a
     /// damaged one as any other error. `Unsupported` reads as it stands.
-    pub fn reader(self, raw: impl BufRead + Send + 'static) -> std::io::Result<Box<dyn Read + Send>> {
+    pub fn reader<'r>(self, raw: impl BufRead + Send + 'r) -> std::io::Result<Box<dyn Read + Send + 'r>> {
         Ok(match self {
             Compression::Plain | Compression::Unsupported(_) => Box::new(raw),
             Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(raw)),
@@ -65,6 +65,11 @@ impl Compression {
             }
         })
     }
+}
+
+/// A Zstandard frame wants a larger window than is taken; libzstd tells this apart by its text only.
+pub fn is_window_too_large(error: &std::io::Error) -> bool {
+    error.to_string().contains("too much memory")
 }
 
 /// A frame, or a skippable frame (`pzstd` begins with one), cut short or not: text never begins so.

@@ -10,9 +10,10 @@ use std::sync::{Arc, OnceLock};
 use crossbeam_channel::{Sender, bounded};
 use memchr::memchr_iter;
 use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
 use crate::record::raw::{Framing, RawBatch};
-use crate::source::compression::{Compression, MAGIC_BYTES};
+use crate::source::compression::{Compression, MAGIC_BYTES, is_window_too_large};
 use crate::source::framing::Framer;
 use crate::source::{Blocks, End, Finished, Limits, SourceError};
 
@@ -206,7 +207,7 @@ fn head(input: &mut impl Read) -> std::io::Result<Vec<u8>> {
 
 /// Reads `bytes` bytes into `hash`; the lines that ended in them.
 fn skip(stream: &mut Stream, bytes: u64, hash: &mut Sha256) -> Result<u64, SourceError> {
-    let mut chunk = vec![0; if bytes == 0 { 0 } else { RAW_BUFFER }];
+    let mut chunk = Zeroizing::new(vec![0; if bytes == 0 { 0 } else { RAW_BUFFER }]);
     let (mut left, mut lines) = (bytes, 0);
     while left > 0 {
         let most = chunk.len().min(usize::try_from(left).unwrap_or(usize::MAX));
@@ -275,8 +276,7 @@ impl Stream {
         match error.kind() {
             _ if !self.compressed => SourceError::io(&path, error),
             ErrorKind::UnexpectedEof => SourceError::Truncated { path },
-            // libzstd tells this one apart by its text only.
-            _ if error.to_string().contains("too much memory") => {
+            _ if is_window_too_large(&error) => {
                 SourceError::Unsupported { path, name: "Zstandard with a window above 128 MiB" }
             }
             _ => SourceError::Corrupt { path },

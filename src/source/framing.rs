@@ -19,6 +19,7 @@ use std::io::{ErrorKind, Read};
 
 use memchr::{memchr, memchr_iter, memrchr, memrchr2};
 
+use crate::record::clear::wipe;
 use crate::record::raw::{Framing, RawBatch};
 
 /// Bounds of one batch.
@@ -32,7 +33,7 @@ pub struct Bounds {
     pub max_record_bytes: usize,
 }
 
-/// The state between two batches. Holds clear bytes, so it has no `Debug`.
+/// The state between two batches. Holds clear bytes, so it has no `Debug` and is wiped when dropped.
 pub struct Framer {
     framing: Framing,
     bounds: Bounds,
@@ -157,6 +158,8 @@ impl Framer {
     /// The record at `at` has no end within its bound or the stream.
     fn cut_endless(&self, at: usize, window: &[u8], full: bool) -> Cut {
         match memchr(b'\n', window) {
+            // The last record, without its line end but with others between its quotes.
+            _ if !full && self.is_balanced(window) => Cut::Batch(at + window.len()),
             Some(newline) => Cut::Batch(at + newline + 1),
             None if !full => Cut::Batch(at + window.len()),
             None if at > 0 => Cut::Batch(at),
@@ -205,6 +208,13 @@ impl Framer {
         None
     }
 
+    fn is_balanced(&self, bytes: &[u8]) -> bool {
+        match self.framing {
+            Framing::QuotedLines { quote } => memchr_iter(quote, bytes).count().is_multiple_of(2),
+            Framing::Lines => true,
+        }
+    }
+
     /// The end of the first record within `bytes`, which begin at it.
     fn first_end(&self, bytes: &[u8]) -> Option<usize> {
         let Framing::QuotedLines { quote } = self.framing else {
@@ -247,11 +257,18 @@ impl Framer {
             self.buffer.drain(..bytes);
             taken
         };
-        let batch = RawBatch { file: 0, offset: self.offset, first_line: self.line, oversize, bytes: taken };
+        let mut batch = RawBatch::of_file(taken, self.offset, self.line);
+        batch.oversize = oversize;
         self.offset += bytes as u64;
         self.line += memchr_iter(b'\n', &batch.bytes).count() as u64;
         self.at_line_start = batch.bytes.ends_with(b"\n");
         batch
+    }
+}
+
+impl Drop for Framer {
+    fn drop(&mut self) {
+        wipe(&mut self.buffer);
     }
 }
 

@@ -45,7 +45,8 @@ fn twin_end(framing: Framing, rest: &[u8], max: usize) -> Option<usize> {
             _ => {}
         }
     }
-    None
+    // The last record of a stream may lack its line end.
+    (rest.len() <= max && quotes % 2 == 0).then_some(rest.len())
 }
 
 /// Gives bytes in pieces of changing size, as pipes do.
@@ -179,7 +180,7 @@ proptest! {
 /// The batches of `input` as text, oversize ones marked.
 fn shown(framing: Framing, bounds: Bounds, input: &str) -> Vec<String> {
     let show = |batch: RawBatch| {
-        let text = String::from_utf8(batch.bytes).unwrap();
+        let text = String::from_utf8(batch.bytes.clone()).unwrap();
         if batch.oversize { format!("{}>{text}", batch.first_line) } else { text }
     };
     frame(framing, bounds, input.as_bytes(), &[]).into_iter().map(show).collect()
@@ -223,7 +224,7 @@ fn a_line_of_a_gibibyte_needs_no_more_memory_than_a_short_one() {
             pieces += u64::from(batch.oversize);
             if !batch.oversize {
                 assert_eq!((batch.first_line, batch.offset), (1, length + 1));
-                last = batch.bytes;
+                last = batch.bytes.clone();
             }
         }
         assert_eq!(pieces, length / bounds.max_record_bytes as u64 + 1);
