@@ -3,18 +3,25 @@
 
 pub mod document;
 pub mod environment;
+pub mod form;
+mod kafka;
+mod options;
 pub mod problem;
 pub mod settings;
 pub mod template;
+pub mod warning;
 
 use crate::decode::mapping::Mapping;
 use crate::decode::shipped::shipped;
 use document::Document;
 use environment::Environment;
+pub use kafka::{KafkaFeed, KafkaSink, LostOffsets, SinkFormat, Start};
 use problem::{ConfigError, Place, Problem};
-use settings::{FEED, SECTIONS, Setting};
+use settings::{FEED, KAFKA_FEED, KAFKA_SINK, SECTIONS, Setting};
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use toml::{Table, Value};
 
 /// Name of the file in a site's folder.
@@ -36,8 +43,14 @@ pub struct Site {
     pub release: Release,
     pub cubes: Cubes,
     pub feeds: BTreeMap<String, Feed>,
+    pub telemetry: Telemetry,
+    pub kafka_sink: Option<KafkaSink>,
     /// Environment variables that were applied.
     pub overrides: Vec<String>,
+    /// Where the tables and options of Kafka stand, by path.
+    places: BTreeMap<String, Place>,
+    /// Settings that are weaker than the product promises; every command that acts on them says so.
+    pub warnings: Vec<warning::Warning>,
 }
 
 /// `[ingest]`
@@ -51,7 +64,17 @@ pub struct Ingest {
     /// Largest decompressed size per compressed byte.
     pub max_ratio: u64,
     pub orphan_after_hours: u64,
-    pub rescan_s: u64,
+    /// How often Kafka feeds commit.
+    pub commit_interval: Duration,
+    /// How long a stop may take.
+    pub stop_within: Duration,
+}
+
+/// `[telemetry]`
+#[derive(Debug)]
+pub struct Telemetry {
+    /// Where metrics and health are served; `None`: nowhere.
+    pub listen: Option<SocketAddr>,
 }
 
 /// `[lake]`
@@ -88,6 +111,10 @@ pub struct Feed {
     pub settle_s: u64,
     pub join_window_s: u64,
     pub idle_after_s: u64,
+    /// Columns of delimited messages without a header.
+    pub columns: Vec<String>,
+    /// The records come from topics, not from files.
+    pub kafka: Option<KafkaFeed>,
     /// What `[feeds.NAME.profile]` sets, overrides applied, defaults left out.
     pub profile: Table,
     /// Where each setting of the profile stands, and under the empty name the feed itself.
@@ -112,6 +139,8 @@ impl Site {
         };
         let mut document = Document::read(&text, environment);
         let feeds = feeds(dir, &mut document);
+        let kafka_sink = kafka::sink(dir, &mut document);
+        kafka::shared(&feeds, &mut document);
         if !document.problems.is_empty() {
             document.problems.sort_by_key(|p| if let Place::Line(line) = p.place { line } else { usize::MAX });
             return Err(ConfigError { file, problems: document.problems });
@@ -127,8 +156,10 @@ impl Site {
                 max_record_bytes: values.number("ingest.max_record_bytes") as usize,
                 max_ratio: values.number("ingest.max_ratio"),
                 orphan_after_hours: values.number("ingest.orphan_after_hours"),
-                rescan_s: values.number("ingest.rescan_s"),
+                commit_interval: values.duration("ingest.commit_interval"),
+                stop_within: values.duration("ingest.stop_within"),
             },
+            telemetry: Telemetry { listen: values.text("telemetry.listen").parse().ok() },
             lake: Lake { compression_level: values.number("lake.compression_level") as i32 },
             release: Release {
                 store: dir.join(values.text("release.store")),
@@ -139,7 +170,10 @@ impl Site {
             },
             cubes: Cubes { traffic_hourly: values.flag("cubes.traffic_hourly") },
             feeds,
+            kafka_sink,
+            places: kafka::places(&document),
             overrides: environment.overrides().map(|(name, _)| name.to_owned()).collect(),
+            warnings: warning::warnings(dir, &document, values.number("release.distinct_subscribers")),
         })
     }
 
@@ -180,7 +214,14 @@ fn feed(dir: &Path, name: &str, place: Place, document: &mut Document) -> Option
         Some(Value::String(inbox)) => dir.join(inbox),
         _ => dir.join("inbox").join(name),
     };
-    if !inbox.is_dir() {
+    let kafka = kafka::feed(dir, name, document);
+    let reads_topics = document.tables.contains_key(&path("kafka"));
+    if !reads_topics && document.values.contains_key(&path("columns")) {
+        let at = document.place(&path("columns"));
+        let fix = "remove it: a file begins with its header line; or read topics, with [feeds.NAME.kafka]";
+        document.refuse(at, format!("`{}` is for Kafka feeds", path("columns")), fix.into());
+    }
+    if !reads_topics && !inbox.is_dir() {
         let at =
             if document.values.contains_key(&path("inbox")) { document.place(&path("inbox")) } else { place.clone() };
         document.refuse(
@@ -214,6 +255,8 @@ fn feed(dir: &Path, name: &str, place: Place, document: &mut Document) -> Option
         settle_s: values.number(&path("settle_s")),
         join_window_s: values.number(&path("join_window_s")),
         idle_after_s: values.number(&path("idle_after_s")),
+        columns: values.list(&path("columns")),
+        kafka,
         profile,
         places,
     })
@@ -292,6 +335,15 @@ impl Values<'_> {
         self.value(path).as_str().unwrap_or_default().to_owned()
     }
 
+    fn duration(&self, path: &str) -> Duration {
+        form::duration(&self.text(path)).unwrap_or_default()
+    }
+
+    fn list(&self, path: &str) -> Vec<String> {
+        let items = self.0.value(path).and_then(Value::as_array).into_iter().flatten();
+        items.filter_map(Value::as_str).map(str::to_owned).collect()
+    }
+
     fn flag(&self, path: &str) -> bool {
         self.value(path).as_bool().unwrap_or_default()
     }
@@ -306,6 +358,8 @@ fn default_of(path: &str) -> Value {
     let (section, name) = path.rsplit_once('.').unwrap_or(("", path));
     let settings: &[Setting] = match SECTIONS.iter().find(|s| s.name == section) {
         Some(section) => section.settings,
+        None if section == "sinks.kafka" => KAFKA_SINK,
+        None if section.matches('.').count() == 2 && section.ends_with(".kafka") => KAFKA_FEED,
         None => FEED,
     };
     let setting = settings.iter().find(|s| s.name == name);

@@ -2,8 +2,10 @@
 //! it. Collects every problem instead of stopping at the first.
 
 use super::environment::{Environment, variable_of};
+use super::form::{Form, is_name};
+use super::options;
 use super::problem::{Place, Problem, nearest};
-use super::settings::{FEED, Form, PROFILE, SECTIONS, Setting};
+use super::settings::{FEED, KAFKA_FEED, KAFKA_SINK, PROFILE, SECTIONS, Setting};
 use std::collections::BTreeMap;
 use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Table, Value};
@@ -19,6 +21,8 @@ pub struct Found {
 pub struct Document {
     pub values: BTreeMap<String, Found>,
     pub feeds: BTreeMap<String, Place>,
+    /// Where tables begin that may be left out: `sinks.kafka`, `feeds.NAME.kafka`.
+    pub tables: BTreeMap<String, Place>,
     pub problems: Vec<Problem>,
 }
 
@@ -55,10 +59,13 @@ impl Document {
         for (key, span, value) in entries(spans, values) {
             let place = Place::Line(lines.of(key.span().start));
             let name = key.get_ref().as_ref();
-            let known: Vec<&str> = SECTIONS.iter().map(|s| s.name).chain(["feeds"]).collect();
+            let known: Vec<&str> = SECTIONS.iter().map(|s| s.name).chain(["feeds", "sinks"]).collect();
             match (section(name), span.get_ref(), value) {
                 _ if !known.contains(&name) => self.unknown(place, name, "", &known),
                 (_, DeValue::Table(spans), Value::Table(values)) if name == "feeds" => self.feeds(spans, values, lines),
+                (_, DeValue::Table(spans), Value::Table(values)) if name == "sinks" => {
+                    self.settings(name, &[], spans, values, lines);
+                }
                 (Some(settings), DeValue::Table(spans), Value::Table(values)) => {
                     self.settings(name, settings, spans, values, lines);
                 }
@@ -74,7 +81,7 @@ impl Document {
     fn feeds(&mut self, spans: &DeTable<'_>, values: &Table, lines: &Lines<'_>) {
         for (key, span, value) in entries(spans, values) {
             let (name, place) = (key.get_ref().as_ref(), Place::Line(lines.of(key.span().start)));
-            if !is_feed_name(name) {
+            if !is_name(name) {
                 self.refuse(
                     place,
                     "a feed has a name that is not allowed".into(),
@@ -106,19 +113,56 @@ impl Document {
         for (key, span, value) in entries(spans, values) {
             let (name, place) = (key.get_ref().as_ref(), Place::Line(lines.of(key.span().start)));
             let path = format!("{section}.{name}");
-            if let (true, "profile", DeValue::Table(spans), Value::Table(values)) =
-                (is_feed(section), name, span.get_ref(), value)
-            {
-                self.settings(&path, PROFILE, spans, values, lines);
-                continue;
+            match (nested(section, name), span.get_ref(), value) {
+                (Some(Nested::Options), DeValue::Table(spans), Value::Table(values)) => {
+                    self.options(&path, "", spans, values, lines);
+                    continue;
+                }
+                (Some(Nested::Settings(settings)), DeValue::Table(spans), Value::Table(values)) => {
+                    self.tables.insert(path.clone(), place);
+                    self.settings(&path, settings, spans, values, lines);
+                    continue;
+                }
+                (Some(_), ..) => {
+                    self.refuse(
+                        place,
+                        format!("`{name}` is a section, not a value"),
+                        format!("write [{path}] and its settings below"),
+                    );
+                    continue;
+                }
+                (None, ..) => {}
             }
             match settings.iter().find(|s| s.name == name) {
                 Some(setting) => self.put(path, setting.form, value.clone(), place),
                 None => {
                     let mut known: Vec<&str> = settings.iter().map(|s| s.name).collect();
-                    known.extend(is_feed(section).then_some("profile"));
+                    known.extend(["profile", "kafka", "options"].iter().filter(|n| nested(section, n).is_some()));
                     self.unknown(place, name, section, &known);
                 }
+            }
+        }
+    }
+
+    /// Properties of librdkafka. Their names have dots, and a dot in TOML opens a table: quoted or not,
+    /// the same is meant.
+    fn options(&mut self, path: &str, prefix: &str, spans: &DeTable<'_>, values: &Table, lines: &Lines<'_>) {
+        for (key, span, value) in entries(spans, values) {
+            let name = format!("{prefix}{}", key.get_ref());
+            match (span.get_ref(), value) {
+                (DeValue::Table(spans), Value::Table(values)) if !options::is_reference(values) => {
+                    self.options(path, &format!("{name}."), spans, values, lines);
+                }
+                _ => self.put_option(path, &name, value.clone(), Place::Line(lines.of(key.span().start))),
+            }
+        }
+    }
+
+    fn put_option(&mut self, path: &str, name: &str, value: Value, place: Place) {
+        match options::check(name, &value) {
+            Err((wrong, fix)) => self.refuse(place, format!("`{path}`: {wrong}"), fix),
+            Ok(()) => {
+                self.values.insert(format!("{path}.{name}"), Found { value, place });
             }
         }
     }
@@ -144,6 +188,10 @@ impl Document {
             let place = Place::Variable(name.to_owned());
             match known.get(name) {
                 Some((path, form)) => self.put(path.clone(), *form, form.read(text), place),
+                None if self.option_of(name).is_some() => {
+                    let (path, option) = self.option_of(name).expect("asked for above");
+                    self.put_option(&path, &option, options::read(text), place);
+                }
                 None if names_secret(name) => {
                     self.refuse(place, "this is not a setting, and looks like a secret".into(), SECRETS.into())
                 }
@@ -159,6 +207,15 @@ impl Document {
         }
     }
 
+    /// `CDRVEIL__SINKS__KAFKA__OPTIONS__SESSION_TIMEOUT_MS` → its table and `session.timeout.ms`.
+    fn option_of(&self, variable: &str) -> Option<(String, String)> {
+        self.tables.keys().find_map(|table| {
+            let path = format!("{table}.options");
+            let rest = variable.strip_prefix(&variable_of(&path))?.strip_prefix("__")?;
+            table.ends_with("kafka").then(|| (path, rest.to_lowercase().replace('_', ".")))
+        })
+    }
+
     fn variables(&self) -> BTreeMap<String, (String, Form)> {
         let mut known = BTreeMap::new();
         let mut add = |section: &str, settings: &[Setting]| {
@@ -170,9 +227,15 @@ impl Document {
         for section in SECTIONS {
             add(section.name, section.settings);
         }
+        if self.tables.contains_key("sinks.kafka") {
+            add("sinks.kafka", KAFKA_SINK);
+        }
         for feed in self.feeds.keys() {
             add(&format!("feeds.{feed}"), FEED);
             add(&format!("feeds.{feed}.profile"), PROFILE);
+            if self.tables.contains_key(&format!("feeds.{feed}.kafka")) {
+                add(&format!("feeds.{feed}.kafka"), KAFKA_FEED);
+            }
         }
         known
     }
@@ -212,10 +275,22 @@ fn is_feed(section: &str) -> bool {
     section.strip_prefix("feeds.").is_some_and(|rest| !rest.contains('.'))
 }
 
-fn is_feed_name(name: &str) -> bool {
-    name.len() <= 64
-        && name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+/// Tables inside `section`.
+enum Nested {
+    Settings(&'static [Setting]),
+    /// Free names, checked by librdkafka.
+    Options,
+}
+
+fn nested(section: &str, name: &str) -> Option<Nested> {
+    let in_kafka = section == "sinks.kafka" || section.strip_suffix(".kafka").is_some_and(is_feed);
+    match name {
+        "profile" if is_feed(section) => Some(Nested::Settings(PROFILE)),
+        "kafka" if is_feed(section) => Some(Nested::Settings(KAFKA_FEED)),
+        "kafka" if section == "sinks" => Some(Nested::Settings(KAFKA_SINK)),
+        "options" if in_kafka => Some(Nested::Options),
+        _ => None,
+    }
 }
 
 /// The unit that a name carries, for messages.

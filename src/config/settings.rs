@@ -1,35 +1,7 @@
 //! Every setting there is: name, form, unit, default, meaning. The check, the overrides from the
 //! environment and the file that `init` writes are all made from this one list.
 
-use toml::Value;
-
-/// What a value must look like.
-#[derive(Clone, Copy)]
-pub enum Form {
-    /// A whole number, both bounds included.
-    Integer {
-        min: i64,
-        max: i64,
-    },
-    /// The same, or one word.
-    IntegerOr {
-        min: i64,
-        max: i64,
-        word: &'static str,
-    },
-    Text,
-    /// Text that may be empty.
-    AnyText,
-    Flag,
-    OneOf(&'static [&'static str]),
-    TextList,
-    /// Two upper-case letters, ISO 3166-1 alpha-2.
-    Country,
-    /// Three upper-case letters, ISO 4217.
-    Currency,
-    /// A name of the IANA time zone database, or a fixed offset.
-    Zone,
-}
+use super::form::Form;
 
 pub struct Setting {
     pub name: &'static str,
@@ -98,12 +70,28 @@ pub const SECTIONS: &[Section] = &[
                 "Files of a batch that was never committed are swept after this many hours; a writer gives up at half of it.",
             ),
             setting(
-                "rescan_s",
-                Form::Integer { min: 1, max: 86_400 },
-                "30",
-                "`ingest --watch` looks through its folders this often, in seconds, beside what the kernel reports.",
+                "commit_interval",
+                Form::Duration { min_ms: 100, max_ms: 600_000 },
+                "\"15s\"",
+                "Kafka feeds commit this often to lake and vault, as \"500ms\", \"15s\", \"2m\". Shorter is fresher; longer makes fewer, larger files.",
+            ),
+            setting(
+                "stop_within",
+                Form::Duration { min_ms: 1_000, max_ms: 3_600_000 },
+                "\"30s\"",
+                "After SIGTERM what is staged is committed; when that takes longer than this, it is given up and read again at the next start.",
             ),
         ],
+    },
+    Section {
+        name: "telemetry",
+        meaning: "Metrics and health over HTTP: /metrics (Prometheus), /live, /ready. No identifier is ever in them.",
+        settings: &[setting(
+            "listen",
+            Form::Listen,
+            "\"\"",
+            "Address and port, as \"127.0.0.1:9464\"; empty: off. Each process needs its own: CDRVEIL__TELEMETRY__LISTEN.",
+        )],
     },
     Section {
         name: "lake",
@@ -129,7 +117,8 @@ pub const SECTIONS: &[Section] = &[
                 "distinct_subscribers",
                 Form::Integer { min: 2, max: 1_000_000 },
                 "20",
-                "A cell is withheld when fewer different subscribers stand behind it, on each side that the service has.",
+                "A cell is withheld when fewer different subscribers stand behind it, on each side that the service has. \
+                 Below 20 a site is warned with every release.",
             ),
             setting(
                 "release_after_hours",
@@ -158,7 +147,8 @@ pub const SECTIONS: &[Section] = &[
             "traffic_hourly",
             Form::Flag,
             "true",
-            "Hour x service x direction x country A x country B x serving network.",
+            "Hour x service x direction x country A x country B x serving network. false: ingest tallies nothing, and what \
+             is loaded meanwhile is never released.",
         )],
     },
 ];
@@ -190,6 +180,12 @@ pub const FEED: &[Setting] = &[
         "A file is complete when it was renamed into the folder, or unchanged for this long, in seconds.",
     ),
     setting(
+        "columns",
+        Form::TextList,
+        "",
+        "Kafka feeds only: names of the columns of delimited messages that begin without a header line.",
+    ),
+    setting(
         "join_window_s",
         Form::Integer { min: 0, max: 604_800 },
         "14400",
@@ -201,6 +197,76 @@ pub const FEED: &[Setting] = &[
         "3600",
         "A feed without files for this long is reported as idle, in seconds.",
     ),
+];
+
+/// Settings of `[feeds.NAME.kafka]`: the records come from topics instead of files.
+pub const KAFKA_FEED: &[Setting] = &[
+    setting("brokers", Form::Brokers, "", "Where the cluster is first asked: [\"kafka1:9092\", \"kafka2:9092\"]."),
+    setting("topics", Form::Topics, "", "Topics whose messages this feed's mapping and profile fit: [\"cdr.voice\"]."),
+    setting(
+        "group",
+        Form::Text,
+        "",
+        "Consumer group; processes of one group share the partitions. Positions stand in the lake's batch log; the group's \
+         offsets only tell lag tools.",
+    ),
+    setting(
+        "start",
+        Form::OneOf(&["earliest", "latest"]),
+        "\"earliest\"",
+        "Where a partition begins of which nothing was committed yet.",
+    ),
+    setting(
+        "lost_offsets",
+        Form::OneOf(&["stop", "skip"]),
+        "\"stop\"",
+        "When the topic's retention has deleted what would be read next: stop with an error, or go on and count the gap.",
+    ),
+    setting(
+        "max_message_bytes",
+        Form::Integer { min: 1_024, max: 1_073_741_824 },
+        "67108864",
+        "A message that is longer once decompressed is refused whole, in bytes.",
+    ),
+    setting(
+        "token_file",
+        Form::Text,
+        "",
+        "For SASL OAUTHBEARER: file with the bearer token (relative to this file), read again whenever a fresh one is needed.",
+    ),
+];
+
+/// Settings of `[sinks.kafka]`: veiled records to a topic, beside the lake or instead of it.
+pub const KAFKA_SINK: &[Setting] = &[
+    setting("brokers", Form::Brokers, "", "Where the cluster is first asked. It is that of the feed's topics too."),
+    setting("topic", Form::Topic, "", "Topic of veiled records, as \"cdr.veiled\". Without one none are written."),
+    setting(
+        "dead_letter",
+        Form::Topic,
+        "",
+        "Topic of refused records: position, reason and the sealed content. Without one they are in vault/quarantine only.",
+    ),
+    setting(
+        "transactional_id",
+        Form::Text,
+        "",
+        "Prefix of the producers' transactional ids; the account needs the rights for it. One prefix for each site and sink.",
+    ),
+    setting(
+        "recipient",
+        Form::Name,
+        "",
+        "Whose pseudonyms are written: each recipient has a key of its own, so that two cannot join what they got.",
+    ),
+    setting("format", Form::OneOf(&["json", "avro"]), "\"json\"", "How a record is written: schemas/kafka/."),
+    setting(
+        "schema_id",
+        Form::Integer { min: 0, max: 2_147_483_647 },
+        "0",
+        "For avro: the schema's number in your registry, which each message begins with.",
+    ),
+    setting("lake", Form::Flag, "true", "false: this process writes the topic only, another one the lake."),
+    setting("token_file", Form::Text, "", "As for a feed."),
 ];
 
 /// Settings of `[feeds.NAME.profile]`: how the operator's switches write numbers and times.
@@ -277,62 +343,3 @@ pub const PROFILE: &[Setting] = &[
         "Trunk groups that may stand in the lake by name; all others become \"other\".",
     ),
 ];
-
-impl Form {
-    /// What is wrong with `value`, or nothing. Says what would be right.
-    pub fn refuse(&self, value: &Value) -> Option<String> {
-        match (self, value) {
-            (Form::Integer { min, max }, Value::Integer(n)) if (min..=max).contains(&n) => None,
-            (Form::Integer { min, max }, _) => Some(format!("must be a whole number from {min} to {max}")),
-            (Form::IntegerOr { min, max, .. }, Value::Integer(n)) if (min..=max).contains(&n) => None,
-            (Form::IntegerOr { word, .. }, Value::String(s)) if s == word => None,
-            (Form::IntegerOr { min, max, word }, _) => {
-                Some(format!("must be a whole number from {min} to {max}, or \"{word}\""))
-            }
-            (Form::Text, Value::String(s)) if !s.is_empty() => None,
-            (Form::AnyText, Value::String(_)) => None,
-            (Form::Text | Form::AnyText, _) => Some("must be text in quotes".into()),
-            (Form::Flag, Value::Boolean(_)) => None,
-            (Form::Flag, _) => Some("must be true or false".into()),
-            (Form::OneOf(words), Value::String(s)) if words.contains(&s.as_str()) => None,
-            (Form::OneOf(words), _) => Some(format!("must be one of \"{}\"", words.join("\", \""))),
-            (Form::TextList, Value::Array(items)) if items.iter().all(Value::is_str) => None,
-            (Form::TextList, _) => Some("must be a list of texts: [\"…\", \"…\"]".into()),
-            (Form::Country, Value::String(s)) if upper_case(s, 2) => None,
-            (Form::Country, _) => Some("must be two upper-case letters (ISO 3166-1 alpha-2), like \"BE\"".into()),
-            (Form::Currency, Value::String(s)) if upper_case(s, 3) => None,
-            (Form::Currency, _) => Some("must be three upper-case letters (ISO 4217), like \"EUR\"".into()),
-            (Form::Zone, Value::String(s)) if zone_exists(s) => None,
-            (Form::Zone, _) => Some("must be a time zone, like \"Europe/Brussels\", \"UTC\" or \"+02:00\"".into()),
-        }
-    }
-
-    /// Reads the text of an environment variable in this form; lists are separated by commas.
-    pub fn read(&self, text: &str) -> Value {
-        let number = || text.trim().parse().map(Value::Integer).ok();
-        let parsed = match self {
-            Form::Integer { .. } | Form::IntegerOr { .. } => number(),
-            Form::Flag => text.trim().parse().map(Value::Boolean).ok(),
-            Form::TextList => {
-                let items = text.split(',').map(str::trim).filter(|s| !s.is_empty());
-                Some(Value::Array(items.map(|s| Value::String(s.into())).collect()))
-            }
-            Form::Text | Form::AnyText | Form::OneOf(_) | Form::Country | Form::Currency | Form::Zone => None,
-        };
-        parsed.unwrap_or_else(|| Value::String(text.into()))
-    }
-}
-
-fn upper_case(s: &str, letters: usize) -> bool {
-    s.len() == letters && s.bytes().all(|b| b.is_ascii_uppercase())
-}
-
-fn zone_exists(s: &str) -> bool {
-    let offset = || -> Option<bool> {
-        let (hours, minutes) = s.strip_prefix(['+', '-'])?.split_once(':')?;
-        let number =
-            |t: &str| (t.len() == 2 && t.bytes().all(|b| b.is_ascii_digit())).then(|| t.parse::<u8>().ok()).flatten();
-        Some(number(hours)? <= 14 && number(minutes)? < 60)
-    };
-    offset().unwrap_or(false) || jiff::tz::TimeZone::get(s).is_ok()
-}

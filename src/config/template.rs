@@ -1,6 +1,6 @@
 //! The `cdrveil.toml` of a new site: every setting with its meaning, its default shown.
 
-use super::settings::{FEED, PROFILE, SECTIONS, Setting};
+use super::settings::{FEED, KAFKA_FEED, KAFKA_SINK, PROFILE, SECTIONS, Setting};
 use std::fmt::Write;
 
 const HEAD: &str = "\
@@ -8,7 +8,7 @@ const HEAD: &str = "\
 #
 # A line that begins with `#name =` shows a default; take the # away to change it. What is not listed
 # here does not exist: unknown names are refused. Units are in the names: _s seconds, _hours, _days,
-# _bytes. Paths are relative to the folder of this file.
+# _bytes; or they stand in the value: \"15s\". Paths are relative to the folder of this file.
 #
 # Any one setting can be overridden from the environment, in capitals, with two underscores between
 # the parts and one for each hyphen:
@@ -25,6 +25,49 @@ const FEEDS: &str = "
 # name is part of what is stored; renaming one makes it a new feed. Its [feeds.NAME.profile] says how
 # numbers and times are written there. The settings of every feed:
 #
+";
+
+const KAFKA: &str = "
+# ---- Kafka ------------------------------------------------------------------------------------
+# A feed with a table [feeds.NAME.kafka] reads topics instead of files and needs no inbox:
+#
+";
+
+const KAFKA_OPTIONS: &str = "#
+# [feeds.NAME.kafka.options] and [sinks.kafka.options] hold properties of librdkafka by their own
+# names. Those that would lose or double records are refused. A secret is never written here, but
+# where it stands: { file = \"/run/secrets/x\" } or { env = \"NAME\" }. From the environment:
+#   CDRVEIL__FEEDS__VOICE_STREAM__KAFKA__OPTIONS__SECURITY_PROTOCOL=sasl_ssl
+#   CDRVEIL__FEEDS__VOICE_STREAM__KAFKA__OPTIONS__SASL_PASSWORD=file:/run/secrets/x      (or env:NAME)
+";
+
+/// Take the `# ` away: a feed and a sink that load.
+const KAFKA_EXAMPLE: &str = "#
+# An example, to be uncommented and changed:
+#
+# [feeds.voice-stream]
+# mapping = \"generic-voice\"
+# [feeds.voice-stream.profile]
+# home_country = \"COUNTRY\"
+# [feeds.voice-stream.kafka]
+# brokers = [\"kafka1:9093\", \"kafka2:9093\"]
+# topics = [\"cdr.voice\"]
+# group = \"cdrveil\"
+# [feeds.voice-stream.kafka.options]
+# \"security.protocol\" = \"sasl_ssl\"
+# \"ssl.ca.location\" = \"/etc/ssl/certs/ca-certificates.crt\"
+# \"sasl.mechanism\" = \"SCRAM-SHA-512\"
+# \"sasl.username\" = \"cdrveil\"
+# \"sasl.password\" = { file = \"/run/secrets/kafka-password\" }
+#
+# [sinks.kafka]
+# brokers = [\"kafka1:9093\", \"kafka2:9093\"]
+# topic = \"cdr.veiled\"
+# dead_letter = \"cdr.rejects\"
+# transactional_id = \"cdrveil\"
+# recipient = \"stream-desk\"
+# [sinks.kafka.options]
+# \"security.protocol\" = \"sasl_ssl\"
 ";
 
 /// The text of `cdrveil.toml` with one feed per shipped mapping.
@@ -45,6 +88,12 @@ pub fn site_file(name: &str, country: &str, mappings: &[&str]) -> String {
     manual(&mut out, FEED);
     out.push_str("#\n# and of its profile:\n#\n");
     manual(&mut out, PROFILE);
+    out.push_str(KAFKA);
+    manual(&mut out, KAFKA_FEED);
+    out.push_str("#\n# and [sinks.kafka] writes the veiled records of all feeds that read topics to a topic:\n#\n");
+    manual(&mut out, KAFKA_SINK);
+    out.push_str(KAFKA_OPTIONS);
+    out.push_str(&KAFKA_EXAMPLE.replace("COUNTRY", country));
     for mapping in mappings {
         let _ = write!(out, "\n[feeds.{mapping}]\nmapping = \"{mapping}\"\n");
         let _ = writeln!(out, "kind = \"{}\"", if *mapping == "asterisk" { "append" } else { "files" });

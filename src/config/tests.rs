@@ -55,7 +55,8 @@ fn the_template_shows_every_setting_and_defaults_that_are_right() {
     for section in SECTIONS {
         assert!(text.contains(&format!("\n[{}]\n", section.name)));
     }
-    for setting in SECTIONS.iter().flat_map(|s| s.settings).chain(FEED).chain(PROFILE) {
+    let of_feeds = FEED.iter().chain(PROFILE).chain(KAFKA_FEED).chain(KAFKA_SINK);
+    for setting in SECTIONS.iter().flat_map(|s| s.settings).chain(of_feeds) {
         assert!(text.contains(setting.name), "{}", setting.name);
         if !setting.default.is_empty() {
             let default = parse_value(setting.default).unwrap();
@@ -75,6 +76,22 @@ fn the_template_shows_every_setting_and_defaults_that_are_right() {
     let (plain, full) = (load(&text, &[]).unwrap(), load(&uncommented, &[]).unwrap());
     assert_eq!(format!("{:?}", plain.ingest), format!("{:?}", full.ingest));
     assert_eq!(plain.release.distinct_subscribers, full.release.distinct_subscribers);
+}
+
+#[test]
+fn a_weak_threshold_is_allowed_and_warned_of_with_its_line() {
+    for (k, variables, warned) in [
+        ("20", &[][..], None),
+        ("19", &[][..], Some("cdrveil.toml:2")),
+        ("2", &[][..], Some("cdrveil.toml:2")),
+        ("50", &[("CDRVEIL__RELEASE__DISTINCT_SUBSCRIBERS", "5")], Some("CDRVEIL__RELEASE__DISTINCT_SUBSCRIBERS")),
+    ] {
+        let site = load(&format!("[release]\ndistinct_subscribers = {k}\n{FEED_TEXT}"), variables).unwrap();
+        let found: Vec<_> = site.warnings.iter().map(|w| w.text()).collect();
+        assert_eq!(found.len(), usize::from(warned.is_some()), "{k}: {found:?}");
+        assert!(warned.is_none_or(|place| found[0].contains(place) && found[0].starts_with("WARNING")), "{found:?}");
+    }
+    assert!(load(FEED_TEXT, &[]).unwrap().warnings.is_empty());
 }
 
 /// Every feed needs a home country; a test of another mistake gets one at the end.
@@ -167,6 +184,8 @@ fn every_mistake_is_refused_with_its_line_and_a_fix() {
         assert!(f.contains(fix), "{text}\n{f}");
     }
 }
+
+mod kafka;
 
 #[test]
 fn no_value_is_ever_repeated_in_an_error() {
