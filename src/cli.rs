@@ -11,7 +11,9 @@ pub mod epoch;
 pub mod error;
 pub mod generate;
 pub mod ingest;
+mod metered;
 pub mod init;
+
 pub mod passphrase;
 pub mod query;
 pub mod steward;

@@ -15,6 +15,9 @@ pub mod keys;
 pub mod record;
 pub mod seal;
 
+// neighbours
+pub mod kafka;
+
 // the flow, in order
 pub mod source;
 pub mod decode;
@@ -36,5 +39,8 @@ pub mod steward;
 pub mod vault;
 
 // edges
+pub mod telemetry;
+pub mod serve;
+pub mod shutdown;
 pub mod config;
 pub mod cli;

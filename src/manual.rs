@@ -3,7 +3,9 @@
 //! * [`threats`]: who attacks, with what, and what stands in the way.
 //! * [`decisions`]: what was decided, what else there was, and the consequences, bad ones too.
 //! * [`operations`]: what an operator meets: late files, rejects, restarts, the end of a month.
+//! * [`streams`]: Kafka feeds: options, secrets, lag, alerts.
 
 pub mod decisions;
 pub mod operations;
+pub mod streams;
 pub mod threats;

@@ -2,15 +2,21 @@
 //!
 //! source → decode → normalise → pseudonymise → generalise, tally → seal → stage → commit.
 //! `block` is one block's way through, top to bottom, on a worker; `run` takes files and standard
-//! input whole, `watch` never ends, `follow` reads growing files. CPU work stays on plain threads.
+//! input whole, `watch` never ends, `follow` reads growing files, `messages` makes batches of a stream's
+//! messages and `stream` reads topics. CPU work stays on plain threads.
 
 pub mod block;
 pub mod engine;
+pub mod file_lane;
 pub mod follow;
 pub mod halves;
+pub mod lane;
+pub mod messages;
 pub mod pool;
+pub mod round;
 pub mod run;
 pub mod seen;
+pub mod stream;
 pub mod summary;
 pub mod watch;
 
@@ -22,6 +28,7 @@ use crate::lake::LakeError;
 use crate::normalise::Normaliser;
 use crate::pseudonymise::Veiler;
 use crate::record::time::{Day, Epoch};
+use crate::seal::SealError;
 use crate::sink::SinkError;
 use crate::sink::evidence::Original;
 use crate::source::SourceError;
@@ -84,6 +91,22 @@ pub enum PipelineError {
     Sink(#[from] SinkError),
     #[error(transparent)]
     Keys(#[from] KeyError),
+    #[error(transparent)]
+    Kafka(#[from] crate::kafka::KafkaError),
+    #[error(
+        "partition {partition}: offset {next} is to be read next, but the broker begins at {low}: retention has deleted {} offsets unread; set lost_offsets = \"skip\" in the feed's kafka table to go on without them, counted", low - next
+    )]
+    OffsetsLost { partition: String, next: i64, low: i64 },
+    #[error(
+        "partition {partition}: offset {next} is to be read next, but the broker ends at {high}: the topic was made anew, or has lost what was read from it; give the feed another name or the topic"
+    )]
+    TopicRemade { partition: String, next: i64, high: i64 },
+    #[error(
+        "feed {feed} cannot read from Kafka: its mapping joins the two halves of a call, and a half that waits could not be read again after a restart"
+    )]
+    JoinsInStream { feed: String },
+    #[error(transparent)]
+    Seal(#[from] SealError),
     #[error("a worker stopped early")]
     Worker,
     #[error("another process is loading feed {feed}; what this one staged was dropped, run it again")]

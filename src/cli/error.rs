@@ -1,6 +1,7 @@
 //! What a command fails with: text with the fix, and the exit code that scripts rely on.
 
 use crate::config::problem::{ConfigError, Place};
+use crate::kafka::KafkaError;
 use crate::keyfile::WriteError;
 use crate::keys::KeyError;
 use crate::vault::epochs::EpochError;
@@ -82,6 +83,22 @@ impl From<KeyError> for CliError {
             KeyError::NoPassphrase { .. } | KeyError::WrongPassphrase { .. } => CliError::locked_out(message),
             KeyError::Unreadable { .. } | KeyError::Version { .. } => CliError::locked_out(message)
                 .fix("name the site with --site DIR; `cdrveil init DIR` makes one, `cdrveil-vault epoch ensure` makes ingest/keys.age anew"),
+        }
+    }
+}
+
+impl From<KafkaError> for CliError {
+    fn from(error: KafkaError) -> CliError {
+        let message = error.to_string();
+        match error {
+            KafkaError::Secret { .. }
+            | KafkaError::UnknownOption(_)
+            | KafkaError::BadValue(_)
+            | KafkaError::Options(_) => {
+                CliError::usage(message).fix("correct the options in cdrveil.toml; `cdrveil check` names the line")
+            }
+            KafkaError::Credentials(_) | KafkaError::NotAuthorised(..) => CliError::locked_out(message),
+            _ => CliError::failed(message),
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use super::context::Context;
 use super::error::CliError;
-use crate::config::{FeedKind, Site};
+use super::metered::Metered;
+use crate::config::{Cubes, FeedKind, Site};
 use crate::generalise::TrunkList;
 use crate::lake::batches::Counts;
 use crate::lake::sweep::Swept;
@@ -12,6 +13,7 @@ use crate::pipeline::engine::{Engine, Setting};
 use crate::pipeline::run::{self, Input};
 use crate::pipeline::summary::{Fate, FileReport, Observer, Summary};
 use crate::pipeline::{Feed, PipelineError, follow, watch};
+use crate::shutdown::Stop;
 use crate::sink::evidence::Original;
 use crate::source::Limits;
 use crate::tally::Cube;
@@ -20,8 +22,9 @@ use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, Progres
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+
+mod stream;
 
 /// Read call records, veil them, and commit them to the lake and the vault
 #[derive(Args)]
@@ -31,6 +34,8 @@ Examples:
   zcat old/*.gz | cdrveil ingest --feed asterisk -       (standard input cannot tell a re-delivery)
   cdrveil ingest --feed generic-voice --accept-late unlimited 2024-*.csv     (epochs: cdrveil-vault)
   cdrveil ingest --feed generic-voice --watch            (the feed's inbox, until SIGTERM)
+  cdrveil ingest --feed voice-stream                     (its Kafka topics, until SIGTERM)
+  cdrveil ingest --feed voice-stream --until-idle 10     (what is there now)
 
 On a feed of kind append a file grows: what is new in it since the last time is loaded, through its
 rotations. With --watch every file of the inbox is followed that does not look rotated.
@@ -41,12 +46,15 @@ pub struct IngestArgs {
     /// Feed of cdrveil.toml that the records belong to
     #[arg(long, value_name = "NAME")]
     pub feed: String,
-    /// Files to load, or - for standard input
-    #[arg(value_name = "FILE", required_unless_present = "watch")]
+    /// Files to load, or - for standard input; none for a feed of Kafka topics
+    #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// Load what is put into the feed's inbox, without end
     #[arg(long, conflicts_with = "files")]
     pub watch: bool,
+    /// Kafka feeds: end when every partition is read to its end and nothing came for that long
+    #[arg(long, value_name = "SECONDS", conflicts_with_all = ["files", "watch"])]
+    pub until_idle: Option<u64>,
     /// How old an event may be, in days or `unlimited`, for this run [default: the feed's]
     #[arg(long, value_name = "DAYS|unlimited", value_parser = accept_late)]
     pub accept_late: Option<AcceptLate>,
@@ -62,6 +70,19 @@ pub struct IngestArgs {
 pub fn run(args: IngestArgs, context: &Context) -> Result<(), CliError> {
     let site = Site::load(&context.site_dir, &context.environment)?;
     let inputs = args.files.iter().map(|f| input(f)).collect::<Vec<_>>();
+    let configured = site.feeds.get(&args.feed).ok_or_else(|| unknown_feed(&site, &args.feed))?;
+    if let Some(kafka) = &configured.kafka {
+        let summary = stream::ingest(&args, configured, kafka, &site, context)?;
+        return stream::print(&summary, context);
+    }
+    if args.until_idle.is_some() {
+        return Err(CliError::usage(format!("feed {} is not one of Kafka topics", configured.name))
+            .fix("leave --until-idle out, or give the feed a table [feeds.NAME.kafka]"));
+    }
+    if args.files.is_empty() && !args.watch {
+        return Err(CliError::usage("nothing to load: no file is named")
+            .fix("name files, - for standard input, or --watch for the feed's inbox"));
+    }
     let summary = ingest(&args, &inputs, &site, context, &mut Reporter::new(context))?;
     if context.json {
         context.print_json(&serde_json::to_value(&summary).map_err(|e| CliError::failed(e.to_string()))?);
@@ -82,19 +103,19 @@ pub fn ingest(
 ) -> Result<Summary, CliError> {
     let begun = Instant::now();
     let configured = site.feeds.get(&args.feed).ok_or_else(|| unknown_feed(site, &args.feed))?;
-    let feed = Arc::new(feed(configured, args.accept_late)?);
+    let feed = Arc::new(feed(configured, &site.cubes, args.accept_late)?);
     let keys = context.ingest_keys()?;
     let limits = limits(site);
     let setting = Setting {
         site: &context.site_dir,
         feed: Arc::clone(&feed),
-        partition: "files",
         keys: &keys,
         clock: &*context.clock,
         workers: workers(site),
         forget_open: args.forget_open,
-        orphan_after_ms: i64::try_from(site.ingest.orphan_after_hours).unwrap_or(i64::MAX / 3_600_000) * 3_600_000,
+        orphan_after_ms: orphan_after_ms(site),
     };
+    let mut metered = Metered::start(site, &feed, observer)?;
     let grows = configured.kind == FeedKind::Append;
     if grows && feed.mapping.joins() {
         return Err(CliError::usage(format!("feed {} cannot be of kind append: its calls are joined", feed.name))
@@ -103,24 +124,39 @@ pub fn ingest(
     let mut engine = Engine::open(setting)?;
     sweep(&engine, context);
     if args.watch {
-        let stop = stop_signal()?;
+        let stop = Stop::on_signals(site.ingest.stop_within)
+            .map_err(|e| CliError::failed(format!("cannot listen for signals: {e}")))?;
+        let health = metered.open();
+        let stop = || {
+            health.moved();
+            stop.is_asked()
+        };
         let settle = Duration::from_secs(configured.settle_s);
         let inbox = &configured.inbox;
         if grows {
-            follow::inbox::watch(&mut engine, inbox, limits, args.from_start, &stop, observer)?;
+            follow::inbox::watch(&mut engine, inbox, limits, args.from_start, &stop, &mut metered)?;
         } else {
-            watch::watch(&mut engine, inbox, settle, limits, &stop, Arc::clone(&context.clock), observer)?;
+            watch::watch(&mut engine, inbox, settle, limits, &stop, Arc::clone(&context.clock), &mut metered)?;
         }
     } else if grows {
-        follow::once(&mut engine, inputs, limits, args.from_start, observer)?;
+        metered.open();
+        follow::once(&mut engine, inputs, limits, args.from_start, &mut metered)?;
     } else {
-        run::run(&mut engine, inputs, limits, observer)?;
+        metered.open();
+        run::run(&mut engine, inputs, limits, &mut metered)?;
     }
-    let mut summary = std::mem::take(&mut engine.summary);
+    Ok(measured(std::mem::take(&mut engine.summary), begun))
+}
+
+fn measured(mut summary: Summary, begun: Instant) -> Summary {
     summary.seconds = begun.elapsed().as_secs_f64();
     summary.records_per_second = (summary.records_in as f64 / summary.seconds.max(1e-9)).round();
     summary.peak_rss_bytes = peak_rss_bytes();
-    Ok(summary)
+    summary
+}
+
+fn orphan_after_ms(site: &Site) -> i64 {
+    i64::try_from(site.ingest.orphan_after_hours).unwrap_or(i64::MAX / 3_600_000) * 3_600_000
 }
 
 /// What an earlier run left; a sweep that fails is said, and stops nothing.
@@ -152,7 +188,11 @@ fn unknown_feed(site: &Site, name: &str) -> CliError {
 }
 
 /// The configured feed with everything compiled.
-pub fn feed(configured: &crate::config::Feed, accept_late: Option<AcceptLate>) -> Result<Feed, CliError> {
+pub fn feed(
+    configured: &crate::config::Feed,
+    cubes: &Cubes,
+    accept_late: Option<AcceptLate>,
+) -> Result<Feed, CliError> {
     let wrong = |e: String| CliError::usage(format!("feed {}: {e}", configured.name)).fix("see `cdrveil check`");
     let mut profile = Profile::deserialize(configured.profile.clone()).map_err(|e| wrong(e.message().to_owned()))?;
     let profile_digest = profile.digest();
@@ -177,7 +217,7 @@ pub fn feed(configured: &crate::config::Feed, accept_late: Option<AcceptLate>) -
         },
         trunks: TrunkList::new(&profile.trunks),
         join_window_ms: configured.join_window_s as i64 * 1000,
-        cube: Cube::traffic_hourly(),
+        cube: Cube::traffic_hourly().switched(cubes.traffic_hourly),
     })
 }
 
@@ -196,31 +236,6 @@ fn workers(site: &Site) -> usize {
         0 => std::thread::available_parallelism().map_or(2, usize::from),
         n => n,
     }
-}
-
-/// Set by the first SIGTERM or SIGINT; a second one ends the process at once, which is safe too.
-fn stop_signal() -> Result<Arc<AtomicBool>, CliError> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| CliError::failed(format!("cannot listen for signals: {e}")))?;
-    std::thread::spawn(move || {
-        runtime.block_on(async {
-            use tokio::signal::unix::{SignalKind, signal};
-            let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-                return;
-            };
-            loop {
-                tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
-                if flag.swap(true, Ordering::SeqCst) {
-                    std::process::exit(1);
-                }
-            }
-        });
-    });
-    Ok(stop)
 }
 
 /// `VmHWM` of Linux; 0 where there is none.
@@ -256,6 +271,13 @@ impl From<PipelineError> for CliError {
         match e {
             PipelineError::Keys(e) => e.into(),
             PipelineError::Open(e) => CliError::usage(e.to_string()),
+            e @ (PipelineError::OffsetsLost { .. } | PipelineError::TopicRemade { .. }) => {
+                CliError::failed(e.to_string()).fix("what was committed stays; nothing was skipped")
+            }
+            e @ PipelineError::JoinsInStream { .. } => {
+                CliError::usage(e.to_string()).fix("send whole calls, or load files")
+            }
+            PipelineError::Kafka(e) => CliError::from(e),
             e => CliError::failed(e.to_string())
                 .fix("nothing half-done was committed: run it again when the cause is gone"),
         }
@@ -344,7 +366,11 @@ pub fn fate_words(fate: Fate) -> &'static str {
 pub fn print_summary(summary: &Summary, context: &Context) {
     let mut table = context.table(&["records", "count", "why"]);
     let n = |v: u64| HumanCount(v).to_string();
-    table.add_row(["in".into(), n(summary.records_in), format!("{} files", summary.files.len())]);
+    let from = match (summary.files.len(), summary.offsets.len()) {
+        (files, 0) => format!("{files} files"),
+        (_, partitions) => format!("{partitions} partitions"),
+    };
+    table.add_row(["in".into(), n(summary.records_in), from]);
     table.add_row(["veiled".into(), n(summary.veiled), "pseudonymised into lake/cdr".into()]);
     for (what, total, by) in [
         ("quarantined", summary.quarantined, &summary.quarantined_by),

@@ -9,7 +9,7 @@ use crate::record::time::Day;
 use crate::release::rules::{Audience, Rules, Withheld};
 use crate::steward::{self, Open, OpenWindow, ReleasedWindow, Report, Steward};
 use crate::tally::cube::Cube;
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, Table};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -39,12 +39,15 @@ pub fn run(args: StewardArgs, context: &Context) -> Result<(), CliError> {
     if !site.cubes.traffic_hourly {
         return Err(CliError::usage("no cube is on").fix("set traffic_hourly = true under [cubes]"));
     }
+    for warning in &site.warnings {
+        eprintln!("{}", warning.text());
+    }
     let steward = of_site(&site);
     let report = pass(&steward, &*context.clock)?;
     if context.json {
         context.print_json(&as_json(&report));
     } else {
-        context.print_lines(&[as_text(&report, &steward).trim_end().to_owned()]);
+        context.print_lines(&[as_text(&report, &steward, context).trim_end().to_owned()]);
     }
     Ok(())
 }
@@ -70,12 +73,14 @@ pub fn of_site(site: &Site) -> Steward {
 }
 
 /// What the pass did, for people: a line per day and vintage, what was withheld, what is open.
-pub fn as_text(report: &Report, steward: &Steward) -> String {
+pub fn as_text(report: &Report, steward: &Steward, context: &Context) -> String {
     let mut text = String::new();
     if report.released.is_empty() {
         text.push_str("Nothing new to release.\n");
     } else {
-        let _ = writeln!(text, "{}", released_table(&report.released));
+        for line in released_table(&report.released, context).lines() {
+            let _ = writeln!(text, "{}", line.trim_end());
+        }
         text.push_str(&withheld_text(report, steward));
     }
     let n = report.published;
@@ -84,7 +89,7 @@ pub fn as_text(report: &Report, steward: &Steward) -> String {
     text
 }
 
-fn released_table(released: &[ReleasedWindow]) -> Table {
+fn released_table(released: &[ReleasedWindow], context: &Context) -> Table {
     let mut days: BTreeMap<(Day, u32), (u64, [u64; 2], u64)> = BTreeMap::new();
     for window in released {
         let day = days.entry((Day(window.hour.div_euclid(24)), window.vintage)).or_default();
@@ -92,9 +97,8 @@ fn released_table(released: &[ReleasedWindow]) -> Table {
         day.1.iter_mut().zip(window.cells).for_each(|(sum, n)| *sum += n);
         day.2 += cells_withheld(&window.withheld[0]);
     }
-    let mut table = Table::new();
-    table.load_preset(presets::UTF8_FULL_CONDENSED);
-    table.set_header(["day", "vintage", "windows", "cells internal", "cells external", "withheld internally"]);
+    let mut table =
+        context.table(&["day", "vintage", "windows", "cells internal", "cells external", "withheld internally"]);
     for ((day, vintage), (windows, cells, withheld)) in days {
         let numbers = [u64::from(vintage), windows, cells[0], cells[1], withheld].map(|n| n.to_string());
         table.add_row(std::iter::once(day.to_string()).chain(numbers));

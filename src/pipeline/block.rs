@@ -1,5 +1,6 @@
 //! One block's way through the flow, top to bottom, on one thread.
 
+use super::lane::LaneId;
 use super::{Feed, Keys};
 use crate::decode::file::FileDecoder;
 use crate::generalise::generalise;
@@ -12,11 +13,11 @@ use crate::record::reject::Reject;
 use crate::record::time::{Day, Epoch};
 use crate::sink::cdr::Constants;
 use crate::sink::encode::{Group, TableFormat};
-use crate::sink::identities::SealedBefore;
+use crate::sink::identities::{SealedBefore, StageSerial};
 use crate::sink::quarantine::Refused;
 use crate::sink::{SinkError, cdr, evidence, identities, quarantine};
-use crate::tally::{Cube, Partial};
-use std::collections::BTreeMap;
+use crate::tally::Partial;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// Rows of one row group at most: a sealed block, and what keeps memory flat.
@@ -48,8 +49,9 @@ pub struct Job {
     pub source: i32,
     /// A later piece of a record too long to be one: sealed, but not counted again.
     pub continuation: bool,
-    /// Moves when a stage was dropped.
-    pub generation: u64,
+    /// Whose stage it goes into, and which one of that lane's.
+    pub lane: LaneId,
+    pub serial: StageSerial,
     /// Order within the run, for sequence numbers.
     pub index: u64,
 }
@@ -61,6 +63,9 @@ pub struct Done {
     pub newest_ms: Option<i64>,
     pub epochs: Vec<Epoch>,
     pub sequence: Option<SequenceRun>,
+    pub lane: LaneId,
+    /// `StageSerial::own` of its job.
+    pub stage: u32,
     pub index: u64,
 }
 
@@ -74,27 +79,21 @@ pub struct SequenceRun {
 }
 
 /// What one worker keeps between blocks.
+#[derive(Default)]
 pub struct WorkerState {
     pub sealed_before: SealedBefore,
-    pub partial: Partial,
-    pub generation: u64,
+    /// What was tallied for each stage that is open.
+    pub partials: HashMap<u32, Partial>,
 }
 
-impl WorkerState {
-    /// Forgets what it did for a stage that was dropped.
-    pub fn at_generation(&mut self, generation: u64, cube: &Cube) {
-        self.sealed_before.at_generation(generation);
-        if self.generation != generation {
-            self.partial = Partial::new(cube);
-            self.generation = generation;
-        }
-    }
-}
+/// A sequence number further than this from both its neighbours is a slip of the writer: taken for
+/// true, one huge value would hide every later gap of the feed.
+const PLAUSIBLE_JUMP: u64 = 1_000_000;
 
 /// Takes one block from bytes (or fields) to encoded row groups of every table.
 pub fn process(job: Job, feed: &Feed, formats: &Formats, state: &mut WorkerState) -> Result<Done, SinkError> {
-    state.at_generation(job.generation, &feed.cube);
-    let mut decoded = match job.work {
+    state.sealed_before.at_generation(job.serial.generation);
+    let decoded = match job.work {
         Work::Raw(batch, decoder) => decoder.decode(batch),
         Work::Decoded(decoded) => *decoded,
     };
@@ -103,7 +102,8 @@ pub fn process(job: Job, feed: &Feed, formats: &Formats, state: &mut WorkerState
     let mut counts = count(&decoded, &clear, &rejects)?;
     let veils = job.keys.veiler.veil(&clear);
     let coarse = generalise(&clear, &feed.trunks);
-    state.partial.add(&clear, &veils);
+    let partial = state.partials.entry(job.serial.own).or_insert_with(|| Partial::new(&feed.cube));
+    partial.add(&clear, &veils);
 
     let mut groups = Vec::new();
     for (day, rows) in by(&veils.day) {
@@ -119,7 +119,7 @@ pub fn process(job: Job, feed: &Feed, formats: &Formats, state: &mut WorkerState
     for (epoch, rows) in by(&veils.epoch) {
         let lease = job.keys.ring.epochs.get(&epoch).ok_or_else(|| SinkError::NoKey { unit: epoch.to_string() })?;
         let parts = (&clear, &veils);
-        let cache = &mut state.sealed_before;
+        let cache = (&mut state.sealed_before, job.serial);
         groups.extend(identities::groups(&formats.identities, &lease.identities, epoch, &rows, parts, cache)?);
     }
     let refused = refused(&decoded, &rejects, job.source);
@@ -132,15 +132,14 @@ pub fn process(job: Job, feed: &Feed, formats: &Formats, state: &mut WorkerState
     if job.continuation {
         counts = Counts::default();
     }
-    // Everything of the block is sealed: its memory goes on to others without it.
-    decoded.text.fill(0);
-    std::hint::black_box(&decoded.text);
     Ok(Done {
         groups,
         counts,
         newest_ms: clear.start_ms.iter().copied().max(),
         epochs: by(&veils.epoch).into_iter().map(|e| e.0).collect(),
         sequence: sequence(&clear),
+        lane: job.lane,
+        stage: job.serial.own,
         index: job.index,
     })
 }
@@ -178,21 +177,27 @@ fn count(decoded: &Decoded, clear: &Clear, rejects: &[Reject]) -> Result<Counts,
 
 fn refused<'a>(decoded: &'a Decoded, rejects: &[Reject], source: i32) -> Vec<Refused<'a>> {
     let one = |r: &Reject| {
-        let span = decoded.records[r.record as usize];
+        let place = decoded.place(r.record);
         Refused {
             source,
-            line: (decoded.first_line + u64::from(decoded.lines[r.record as usize]) + 1) as i64,
-            offset: (decoded.offset + u64::from(span.start)) as i64,
+            line: place.line as i64 + 1,
+            offset: place.offset as i64,
             reason: r.reason,
             column: i32::from(r.column),
-            bytes: span.of(&decoded.text),
+            bytes: decoded.records[r.record as usize].of(&decoded.text),
         }
     };
     decoded.rejects.iter().chain(rejects).map(one).collect()
 }
 
 fn sequence(clear: &Clear) -> Option<SequenceRun> {
-    let mut numbers = clear.sequence.iter().copied().filter(|s| *s != ABSENT_U64);
+    let stated: Vec<u64> = clear.sequence.iter().copied().filter(|s| *s != ABSENT_U64).collect();
+    let far = |other: Option<&u64>, n: u64| other.is_none_or(|o| o.abs_diff(n) > PLAUSIBLE_JUMP);
+    let alone = |i: usize| {
+        let before = i.checked_sub(1).and_then(|b| stated.get(b));
+        stated.len() > 1 && far(before, stated[i]) && far(stated.get(i + 1), stated[i])
+    };
+    let mut numbers = (0..stated.len()).filter(|i| !alone(*i)).map(|i| stated[i]);
     let first = numbers.next()?;
     let mut run = SequenceRun { first, last: first, missing: 0 };
     for n in numbers {
@@ -202,4 +207,31 @@ fn sequence(clear: &Clear) -> Option<SequenceRun> {
         }
     }
     Some(run)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_wild_sequence_number_hides_no_gap() {
+        let far = 9_000_000_000;
+        for (numbers, run) in [
+            (&[1, 2, 5][..], Some((1, 5, 2))),
+            (&[1, 2, far, 3, 6], Some((1, 6, 2))),
+            (&[far, 7, 8], Some((7, 8, 0))),
+            (&[7, 9, far], Some((7, 9, 1))),
+            (&[far], Some((far, far, 0))),
+            (&[1, ABSENT_U64, 3], Some((1, 3, 1))),
+            // the writer began anew: two that follow one another are believed
+            (&[1, far, far + 1], Some((far, far + 1, 0))),
+            (&[1, far], None),
+            (&[], None),
+        ] {
+            let mut clear = Clear::default();
+            clear.sequence = numbers.to_vec();
+            let found = sequence(&clear).map(|s| (s.first, s.last, s.missing));
+            assert_eq!(found, run, "{numbers:?}");
+        }
+    }
 }

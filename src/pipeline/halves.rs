@@ -4,13 +4,16 @@
 use super::{Feed, Keys, PipelineError};
 use crate::decode::join::{self, Joiner};
 use crate::lake::batches::OpenHalf;
+use crate::pseudonymise::hmac::keyed_bytes;
 use crate::record::decoded::Decoded;
 use crate::record::raw::RawBatch;
+use crate::seal::SealError;
 use crate::source;
 use aes_gcm::aead::Aead;
 use aes_gcm::{Aes256Gcm, KeyInit, Nonce};
 use rand::RngCore;
 use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
 
 const QUARTER_MS: i64 = 15 * 60 * 1000;
 
@@ -71,7 +74,8 @@ impl Halves {
         let decoder = feed.mapping.open(&bytes).ok()?;
         let file = self.number(&path);
         let before = self.joiner.len();
-        let batch = RawBatch { bytes, file, offset: half.offset, first_line: half.line, oversize: false };
+        let mut batch = RawBatch::of_file(bytes, half.offset, half.line);
+        batch.file = file;
         self.joiner.absorb(decoder.decode(batch), half.seen_ms);
         (self.joiner.len() == before + 1).then_some(())
     }
@@ -82,17 +86,19 @@ impl Halves {
     }
 
     /// What the next manifest says of the halves that wait now.
-    pub fn to_commit(&mut self, keys: &Keys) -> (Vec<OpenHalf>, u64) {
+    pub fn to_commit(&mut self, keys: &Keys) -> Result<(Vec<OpenHalf>, u64), PipelineError> {
         let open = self.joiner.open();
         self.staged = open.len() as u64;
-        let known = |h: &join::OpenHalf| OpenHalf {
-            path: seal_path(keys, &self.paths[h.file as usize]),
-            offset: h.offset,
-            bytes: u64::from(h.len),
-            line: h.line,
-            seen_ms: h.arrived_ms,
+        let known = |h: &join::OpenHalf| {
+            Ok(OpenHalf {
+                path: seal_path(keys, &self.paths[h.file as usize])?,
+                offset: h.offset,
+                bytes: u64::from(h.len),
+                line: h.line,
+                seen_ms: h.arrived_ms,
+            })
         };
-        (open.iter().map(known).collect(), self.staged)
+        Ok((open.iter().map(known).collect::<Result<_, SealError>>()?, self.staged))
     }
 
     pub fn took_effect(&mut self) {
@@ -102,12 +108,16 @@ impl Halves {
 }
 
 /// A path under the site's file key, hex: a file's name may say more than it should.
-fn seal_path(keys: &Keys, path: &Path) -> String {
+///
+/// The nonce is random: at 2^32 paths under one key two would meet with probability 2^-33, and a
+/// path that cannot be sealed stops the commit, as its half could not be found again.
+fn seal_path(keys: &Keys, path: &Path) -> Result<String, SealError> {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let mut nonce = [0u8; 12];
     rand::rng().fill_bytes(&mut nonce);
-    let sealed = cipher(keys).encrypt(&Nonce::from(nonce), absolute.as_os_str().as_encoded_bytes()).unwrap_or_default();
-    nonce.iter().chain(&sealed).map(|b| format!("{b:02x}")).collect()
+    let sealed = cipher(keys).encrypt(&Nonce::from(nonce), absolute.as_os_str().as_encoded_bytes());
+    let sealed = sealed.map_err(|_| SealError::Seal)?;
+    Ok(nonce.iter().chain(&sealed).map(|b| format!("{b:02x}")).collect())
 }
 
 fn open_path(keys: &Keys, sealed: &str) -> Option<PathBuf> {
@@ -121,6 +131,6 @@ fn open_path(keys: &Keys, sealed: &str) -> Option<PathBuf> {
 }
 
 fn cipher(keys: &Keys) -> Aes256Gcm {
-    let key = crate::pseudonymise::hmac::keyed_bytes(&keys.ring.file_key, b"cdrveil/v1/open-half-path");
-    Aes256Gcm::new_from_slice(&key).expect("32 bytes")
+    let key = Zeroizing::new(keyed_bytes(&keys.ring.file_key, b"cdrveil/v1/open-half-path"));
+    Aes256Gcm::new_from_slice(&*key).expect("32 bytes")
 }

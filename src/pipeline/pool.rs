@@ -3,22 +3,26 @@
 use super::block::{Done, Formats, Job, WorkerState, process};
 use super::{Feed, PipelineError};
 use crate::sink::SinkError;
-use crate::sink::identities::SealedBefore;
 use crate::tally::Partial;
 use crossbeam_channel::{Receiver, Sender, bounded};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Barrier};
 use std::thread::JoinHandle;
 
+/// What was tallied, by the serial number of the stage it belongs to.
+pub type Tallies = HashMap<u32, Partial>;
+
 enum Order {
     Process(Box<Job>),
-    /// Hand over what was tallied since the last time, for the stage of this generation.
-    Flush(u64),
+    /// Hand over what was tallied since the last time.
+    Flush,
 }
 
 enum Answer {
     Done(Result<Box<Done>, SinkError>),
-    Tallied(Box<Partial>),
+    Tallied(Tallies),
 }
 
 /// Threads that turn blocks into encoded row groups.
@@ -56,6 +60,11 @@ impl Pool {
         self.send(Order::Process(Box::new(job)))
     }
 
+    /// Blocks handed in and not yet taken out.
+    pub fn pending(&self) -> usize {
+        self.pending
+    }
+
     /// Takes out every block that is still under way.
     pub fn drain(&mut self, taken: &mut Vec<Done>) -> Result<(), PipelineError> {
         while self.pending > 0 {
@@ -64,23 +73,23 @@ impl Pool {
         Ok(())
     }
 
-    /// What all workers tallied for the stage of `generation`. Only with no block under way.
-    pub fn flush(&mut self, generation: u64) -> Result<Partial, PipelineError> {
+    /// What all workers tallied for every stage. Only with no block under way.
+    pub fn flush(&mut self) -> Result<Tallies, PipelineError> {
         debug_assert_eq!(self.pending, 0);
         for _ in 0..self.threads.len() {
-            self.send(Order::Flush(generation))?;
+            self.send(Order::Flush)?;
         }
-        let mut whole: Option<Partial> = None;
+        let mut whole = Tallies::new();
         for _ in 0..self.threads.len() {
-            match self.answers.recv() {
-                Ok(Answer::Tallied(partial)) => match &mut whole {
-                    Some(sum) => sum.merge(*partial),
-                    None => whole = Some(*partial),
-                },
-                _ => return Err(PipelineError::Worker),
+            let Ok(Answer::Tallied(tallies)) = self.answers.recv() else { return Err(PipelineError::Worker) };
+            for (stage, partial) in tallies {
+                match whole.entry(stage) {
+                    Entry::Occupied(sum) => sum.into_mut().merge(partial),
+                    Entry::Vacant(free) => drop(free.insert(partial)),
+                }
             }
         }
-        whole.ok_or(PipelineError::Worker)
+        Ok(whole)
     }
 
     fn take(&mut self) -> Result<Done, PipelineError> {
@@ -108,8 +117,7 @@ impl Drop for Pool {
 }
 
 fn work(incoming: &Receiver<Order>, outgoing: &Sender<Answer>, feed: &Feed, formats: &Formats, barrier: &Barrier) {
-    let mut state =
-        WorkerState { sealed_before: SealedBefore::new(), partial: Partial::new(&feed.cube), generation: 0 };
+    let mut state = WorkerState::default();
     while let Ok(order) = incoming.recv() {
         let answer = match order {
             Order::Process(job) => {
@@ -117,11 +125,10 @@ fn work(incoming: &Receiver<Order>, outgoing: &Sender<Answer>, feed: &Feed, form
                 let done = catch_unwind(AssertUnwindSafe(|| process(*job, feed, formats, &mut state)));
                 Answer::Done(done.unwrap_or(Err(SinkError::Defect)).map(Box::new))
             }
-            Order::Flush(generation) => {
-                state.at_generation(generation, &feed.cube);
+            Order::Flush => {
                 // Each worker takes one flush: nobody asks again before all have one.
                 barrier.wait();
-                Answer::Tallied(Box::new(std::mem::replace(&mut state.partial, Partial::new(&feed.cube))))
+                Answer::Tallied(std::mem::take(&mut state.partials))
             }
         };
         if outgoing.send(answer).is_err() {

@@ -1,6 +1,6 @@
 //! What a run tells at its end. Field names are a contract that others script against.
 
-use crate::lake::batches::Counts;
+use crate::lake::batches::{Counts, StreamPosition};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashSet};
 
@@ -61,6 +61,9 @@ pub struct Summary {
     pub batches: u64,
     /// Of a run without end, the newest [`REPORTS_MAX`].
     pub files: Vec<FileReport>,
+    /// Of a Kafka feed: where each partition stands that this run had.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub offsets: Vec<StreamPosition>,
     /// Decompressed.
     pub bytes_in: u64,
     pub seconds: f64,

@@ -11,32 +11,31 @@ use crate::source::folder::Watch;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// How long the folder is waited on before keys, halves and the stop signal are looked at again.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Loads what completes in `inbox` until `stop` is set; what is staged then is committed.
+/// Loads what completes in `inbox` until `stop` says so; what is staged then is committed.
 pub fn watch(
     engine: &mut Engine<'_>,
     inbox: &Path,
     settle: Duration,
     limits: Limits,
-    stop: &AtomicBool,
+    stop: &dyn Fn() -> bool,
     clock: Arc<dyn Clock>,
     observer: &mut dyn Observer,
 ) -> Result<(), PipelineError> {
     let mut folder = Watch::new(inbox, settle, clock)?;
     let mut seen = Seen::open(engine.setting.site, &engine.setting.feed.name, engine);
     let mut loader = Loader::new(engine, limits, observer);
-    while !stop.load(Ordering::SeqCst) {
+    while !stop() {
         let candidates = folder.next(PAUSE);
         loader.engine.refresh_keys()?;
         let mut states: HashMap<String, (PathBuf, State)> = HashMap::new();
         let reported = loader.engine.summary.files.len();
         for candidate in &candidates {
-            if stop.load(Ordering::SeqCst) {
+            if stop() {
                 break;
             }
             let path = &candidate.path;

@@ -105,6 +105,7 @@ fn loaded(
         feed: feed.to_owned(),
         files: vec![path.to_owned()],
         watch: false,
+        until_idle: None,
         accept_late: None,
         forget_open: false,
         from_start: false,

@@ -38,7 +38,11 @@ pub(super) fn grouped(n: u64) -> String {
 
 /// Asks the release store as `cdrveil query` does.
 pub(super) fn ask(sql: &str, site: &Site) -> Result<Answer, CliError> {
-    query::ask(&site.release.store, sql, Limits { rows: 1_000, time: Duration::from_secs(60) })
+    query::ask(
+        &site.release.store,
+        sql,
+        Limits { rows: 1_000, time: Duration::from_secs(60), bytes: query::ANSWER_BYTES },
+    )
 }
 
 /// Rows of an answer as objects.

@@ -11,6 +11,7 @@ use crate::vault::epochs;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// 2026-11-22T00:00:00Z.
 const MIDNIGHT_MS: i64 = 1_795_305_600_000;
@@ -69,8 +70,7 @@ impl Desk {
         let keys = self.context.ingest_keys().unwrap();
         let setting = Setting {
             site: &self.context.site_dir,
-            feed: Arc::new(feed(&site.feeds[name], None).unwrap()),
-            partition: "files",
+            feed: Arc::new(feed(&site.feeds[name], &site.cubes, None).unwrap()),
             keys: &keys,
             clock: &*self.context.clock,
             workers: 1,
@@ -83,15 +83,16 @@ impl Desk {
     /// Runs a watcher of `feed` while `during` runs; its reports.
     fn watching(&self, feed: &str, during: impl FnOnce()) -> Vec<FileReport> {
         let stop = AtomicBool::new(false);
+        let stopped = || stop.load(Ordering::SeqCst);
         let inbox = self.path("site/inbox").join(feed);
         std::thread::scope(|scope| {
             let watcher = scope.spawn(|| {
                 self.with_engine(feed, |engine, limits| {
                     let (settle, clock) = (Duration::ZERO, Arc::clone(&self.context.clock));
                     if feed == "asterisk" {
-                        follow::inbox::watch(engine, &inbox, limits, false, &stop, &mut Silent).unwrap();
+                        follow::inbox::watch(engine, &inbox, limits, false, &stopped, &mut Silent).unwrap();
                     } else {
-                        watch::watch(engine, &inbox, settle, limits, &stop, clock, &mut Silent).unwrap();
+                        watch::watch(engine, &inbox, settle, limits, &stopped, clock, &mut Silent).unwrap();
                     }
                     std::mem::take(&mut engine.summary.files)
                 })
@@ -135,6 +136,7 @@ fn args(feed: &str) -> IngestArgs {
         feed: feed.into(),
         files: Vec::new(),
         watch: false,
+        until_idle: None,
         accept_late: None,
         forget_open: false,
         from_start: false,
@@ -186,6 +188,20 @@ fn a_growing_file_brings_what_is_new_through_its_rotation() {
     desk.append("m.csv", &calls(9..11));
     assert_eq!(fates(&desk.ingest("asterisk", &["m.csv", "older.csv"])), [(Fate::Loaded, 1), (Fate::AlreadyLoaded, 0)]);
     assert_eq!(desk.rows(), (11, 11));
+}
+
+#[test]
+fn a_cube_that_is_switched_off_leaves_nothing_in_the_tally() {
+    let (desk, _) = Desk::at(MIDNIGHT_MS);
+    let mut site = desk.site();
+    for (on, tally) in [(false, 0), (true, 1)] {
+        site.cubes.traffic_hourly = on;
+        desk.append("m.csv", &calls(0..3));
+        let input = [Input::File(desk.path("m.csv"))];
+        super::ingest(&args("asterisk"), &input, &site, &desk.context, &mut Silent).unwrap();
+        assert_eq!(desk.files("lake/tally").len(), tally, "{on}");
+    }
+    assert_eq!(desk.rows().0, 6);
 }
 
 #[test]

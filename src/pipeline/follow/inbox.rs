@@ -16,7 +16,6 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long new records may stay uncommitted, and how often there is a commit while they trickle.
@@ -26,19 +25,19 @@ const COMMIT_BYTES: u64 = 64 << 20;
 const PAUSE: Duration = Duration::from_millis(200);
 const SCAN_EVERY: Duration = Duration::from_secs(2);
 
-/// Follows the files of `inbox` until `stop` is set; what is staged then is committed.
+/// Follows the files of `inbox` until `stop` says so; what is staged then is committed.
 pub fn watch(
     engine: &mut Engine<'_>,
     inbox: &Path,
     limits: Limits,
     from_start: bool,
-    stop: &AtomicBool,
+    stop: &dyn Fn() -> bool,
     observer: &mut dyn Observer,
 ) -> Result<(), PipelineError> {
     let loader = Loader::new(engine, limits, observer);
     let mut inbox = Inbox { dir: inbox, from_start, loader, followers: Vec::new(), settled: HashMap::new() };
     let (mut next_scan, mut committed) = (Instant::now(), None);
-    while !stop.load(Ordering::SeqCst) {
+    while !stop() {
         inbox.loader.engine.refresh_keys()?;
         if Instant::now() >= next_scan {
             let reported = inbox.loader.engine.summary.files.len();
