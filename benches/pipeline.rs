@@ -217,7 +217,6 @@ fn one_run(options: &Options, site: &Path, file: &Path) -> Result<Whole, Box<dyn
     let mut engine = Engine::open(Setting {
         site,
         feed: Arc::new(block::feed()),
-        partition: "files",
         keys: &keys,
         clock: &clock,
         workers: options.workers,

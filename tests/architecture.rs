@@ -16,14 +16,16 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("keys", &["record"]),
     ("seal", &["record", "keys"]),
     ("keyfile", &["record", "keys"]),
-    ("source", &["record", "clock"]),
+    // `clock`: whether a token has expired is a question of wall-clock time.
+    ("kafka", &["clock"]),
+    ("source", &["record", "clock", "kafka"]),
     ("decode", &["record"]),
     ("normalise", &["record"]),
     ("pseudonymise", &["record", "keys"]),
     ("generalise", &["record"]),
     ("tally", &["record"]),
     ("lake", &["record", "clock"]),
-    ("sink", &["record", "keys", "lake", "seal", "failpoint"]),
+    ("sink", &["record", "keys", "lake", "seal", "failpoint", "kafka"]),
     (
         "pipeline",
         &[
@@ -32,6 +34,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "seal",
             "clock",
             "failpoint",
+            "kafka",
             "lake",
             "source",
             "decode",
@@ -48,6 +51,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("query", &["record", "publish", "clock"]),
     ("vault", &["record", "keys", "seal", "keyfile", "lake", "clock"]),
     ("generate", &["record"]),
+    ("telemetry", &[]),
+    ("serve", &["telemetry"]),
+    ("shutdown", &[]),
 ];
 const MAY_IMPORT_ALL: &[&str] = &["config", "cli"];
 const NOBODY_IMPORTS: &str = "cli";

@@ -23,7 +23,7 @@ use cdrveil::seal::{BlockSealer, SealKind};
 use cdrveil::sink::cdr::Constants;
 use cdrveil::sink::encode::{Group, TableFormat};
 use cdrveil::sink::evidence::Original;
-use cdrveil::sink::identities::SealedBefore;
+use cdrveil::sink::identities::{SealedBefore, StageSerial};
 use cdrveil::sink::{cdr, evidence, identities};
 use cdrveil::tally::{Cube, Partial};
 use cdrveil::vault::opener::OpeningKey;
@@ -126,7 +126,7 @@ impl Block {
     }
 
     pub fn raw(&self) -> RawBatch {
-        RawBatch { bytes: self.bytes.clone(), file: 0, offset: 0, first_line: 0, oversize: false }
+        RawBatch::of_file(self.bytes.clone(), 0, 0)
     }
 
     pub fn decode(&self, raw: RawBatch) -> Decoded {
@@ -187,7 +187,8 @@ impl Block {
     pub fn identities(&self, clear: &Clear, veils: &Veils, cache: &mut SealedBefore) -> Vec<Group> {
         let epoch = DAY.epoch();
         let key = &self.keys.ring.epochs[&epoch].identities;
-        identities::groups(&self.formats[2], key, epoch, &rows(veils), (clear, veils), cache)
+        let serial = StageSerial { own: 1, settled_below: 1, generation: 0 };
+        identities::groups(&self.formats[2], key, epoch, &rows(veils), (clear, veils), (cache, serial))
             .expect("the rows fit the contract")
     }
 

@@ -75,7 +75,7 @@ fn a_wrong_configuration_is_refused_with_its_line_and_the_fix() {
         ("out of bounds", "[release]", "[release]\ndistinct_subscribers = 1"),
         ("an unknown section", "[lake]", "[laek]"),
         ("a mapping that is missing", "mapping = \"generic-sms\"", "mapping = \"nowhere.toml\""),
-        ("a country that is none", "home_country = \"GB\"", "home_country = \"Belgium\""),
+        ("a country that is none", "\nhome_country = \"GB\"", "\nhome_country = \"Belgium\""),
         ("a secret", "[site]", "[site]\npassphrase = \"correct horse\""),
     ] {
         let changed = text.replacen(from, to, 1);

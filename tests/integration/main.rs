@@ -11,6 +11,7 @@ mod contract;
 mod disk;
 mod errors;
 mod hostile;
+mod kafka;
 mod kills;
 mod power;
 mod recount;
