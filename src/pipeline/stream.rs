@@ -250,10 +250,11 @@ impl<'r> Conductor<'r, '_> {
             }
         }
         for (partition, _) in strayed {
-            if let Some(track) = self.tracks.iter().find(|t| t.partition == partition)
+            if let Some(track) = self.tracks.iter_mut().find(|t| t.partition == partition)
                 && let Some(next) = track.next
             {
-                self.consumer.begin_anew(&partition, next)?;
+                let sought = self.consumer.begin_anew(&partition, next)?;
+                track.fetched_anew(sought);
             }
         }
         self.open_since = None;

@@ -3,6 +3,7 @@
 
 use super::Conductor;
 use super::track::Track;
+use crate::lake::batches::BatchLog;
 use crate::pipeline::PipelineError;
 use std::time::{Duration, Instant};
 
@@ -11,14 +12,18 @@ pub(super) struct Idle {
     assigned: bool,
     /// Since when every partition stands at its end.
     since: Option<Instant>,
+    /// Brokers are not asked before.
+    ask_at: Option<Instant>,
 }
 
 /// Between two questions to brokers that left one unanswered, or had more.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// Beyond a session: until the group has handed over what a member that is gone had.
+const HANDING_OVER: Duration = Duration::from_secs(5);
 
 impl Idle {
     pub(super) fn new() -> Idle {
-        Idle { assigned: false, since: None }
+        Idle { assigned: false, since: None, ask_at: None }
     }
 
     /// Something happened.
@@ -39,32 +44,66 @@ impl Idle {
         }
         Some(now.duration_since(*self.since.get_or_insert(now)))
     }
+
+    /// Whether brokers may be asked now; then not again for a while.
+    fn may_ask(&mut self, now: Instant) -> bool {
+        let may = self.ask_at.is_none_or(|at| now >= at);
+        if may {
+            self.ask_at = Some(now + ASK_AGAIN);
+        }
+        may
+    }
 }
 
 impl Conductor<'_, '_> {
     pub(super) fn is_over(&mut self) -> Result<bool, PipelineError> {
         let Some(patience) = self.stream.until_idle else { return Ok(false) };
         let at_end = self.tracks.iter().all(|t| t.checked && t.is_at_end());
-        match self.idle.lasts(at_end, Instant::now()) {
-            Some(lasts) if lasts >= patience => {}
-            _ => return Ok(false),
+        let now = Instant::now();
+        let Some(lasts) = self.idle.lasts(at_end, now) else { return Ok(false) };
+        if lasts < patience || !self.idle.may_ask(now) {
+            return Ok(false);
         }
-        // What was heard last may be old: a broker that hangs tells nothing new.
-        for at in 0..self.tracks.len() {
-            match self.consumer.bounds(&self.tracks[at].partition) {
-                Ok((_, high)) => self.tracks[at].ends(high),
-                Err(e) if e.is_retriable() => {
-                    self.idle.since = Instant::now().checked_sub(patience.saturating_sub(ASK_AGAIN));
-                    return Ok(false);
-                }
-                Err(e) => return Err(e.into()),
+        match self.is_at_the_brokers_end(lasts) {
+            Ok(over) => Ok(over),
+            Err(PipelineError::Kafka(e)) if e.is_retriable() => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// What was heard last may be old: a broker that hangs tells nothing new.
+    fn is_at_the_brokers_end(&mut self, lasts: Duration) -> Result<bool, PipelineError> {
+        for track in &mut self.tracks {
+            let (_, high) = self.consumer.bounds(&track.partition)?;
+            track.ends(high);
+        }
+        if !self.tracks.iter().all(Track::is_at_end) {
+            self.idle.restless();
+            return Ok(false);
+        }
+        // The group may hold a partition for a member that is gone, until its session has ended.
+        // Whoever has it after that is alive, and brings it to its end.
+        Ok(lasts >= self.consumer.session() + HANDING_OVER || self.others_are_at_the_end()?)
+    }
+
+    /// By the batch log, partitions that others have are read to their end.
+    fn others_are_at_the_end(&self) -> Result<bool, PipelineError> {
+        let setting = &self.engine.setting;
+        for partition in self.consumer.partitions()? {
+            if self.tracks.iter().any(|t| t.partition == partition) {
+                continue;
+            }
+            let log = BatchLog::new(&setting.site.join("lake"), &setting.feed.name, &partition.name());
+            let next = match log.last()? {
+                0 => None,
+                number => log.read(number)?.stream.map(|s| s.next_offset),
+            };
+            let (low, high) = self.consumer.bounds(&partition)?;
+            if next.unwrap_or(low) < high {
+                return Ok(false);
             }
         }
-        let over = self.tracks.iter().all(Track::is_at_end);
-        if !over {
-            self.idle.restless();
-        }
-        Ok(over)
+        Ok(true)
     }
 }
 

@@ -165,7 +165,8 @@ impl Conductor<'_, '_> {
             track.moved = true;
             self.open_since.get_or_insert_with(Instant::now);
             self.observer.skipped(&partition, from, low);
-            self.tracks[at].sought = self.consumer.begin_anew(&partition, low)?;
+            let sought = self.consumer.begin_anew(&partition, low)?;
+            self.tracks[at].fetched_anew(sought);
         } else if next > high {
             let behind = *self.behind.entry(partition.clone()).or_insert_with(Instant::now);
             if behind.elapsed() > BEHIND_FOR {
@@ -175,7 +176,8 @@ impl Conductor<'_, '_> {
             return Ok(());
         } else if self.tracks[at].was_gone || !self.tracks[at].sought {
             // The client gave up on some partition, and does not say which.
-            self.tracks[at].sought = self.consumer.begin_anew(&partition, next)?;
+            let sought = self.consumer.begin_anew(&partition, next)?;
+            self.tracks[at].fetched_anew(sought);
         }
         self.behind.remove(&partition);
         self.tracks[at].was_gone = false;

@@ -116,6 +116,14 @@ impl Track {
         self.jumped = Instant::now();
     }
 
+    /// The client has been told to fetch from `next` anew: what it had fetched beyond is gone, and what
+    /// it says of that no longer holds.
+    pub(super) fn fetched_anew(&mut self, sought: bool) {
+        self.sought = sought;
+        self.reached = self.next.unwrap_or(0);
+        self.jumped = Instant::now();
+    }
+
     fn forget_staged(&mut self) {
         (self.staged, self.oldest_ms, self.skipped, self.moved) = (None, None, 0, false);
     }

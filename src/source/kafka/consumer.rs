@@ -68,6 +68,7 @@ pub struct Consumer {
     group: String,
     heard: Arc<Mutex<HashMap<TopicPartition, Heard>>>,
     max_poll_interval: Duration,
+    session: Duration,
 }
 
 /// Queues what the group decides; librdkafka waits for `assign` and `unassign`.
@@ -99,7 +100,10 @@ impl Consumer {
         config.set("enable.auto.offset.store", "false");
         config.set("auto.offset.reset", "error");
         config.set("isolation.level", "read_committed");
-        let poll_ms = config.get("max.poll.interval.ms").and_then(|ms| ms.parse().ok()).unwrap_or(300_000);
+        let ms = |name: &str, usual: u64| {
+            Duration::from_millis(config.get(name).and_then(|ms| ms.parse().ok()).unwrap_or(usual))
+        };
+        let (max_poll_interval, session) = (ms("max.poll.interval.ms", 300_000), ms("session.timeout.ms", 45_000));
         let heard = Arc::new(Mutex::new(HashMap::new()));
         let notes = Arc::clone(&heard);
         let link = Link::new("source", cluster, Some(Box::new(move |stats| note(&notes, &stats))));
@@ -111,7 +115,8 @@ impl Consumer {
             topics: topics.to_vec(),
             group: group.to_owned(),
             heard,
-            max_poll_interval: Duration::from_millis(poll_ms),
+            max_poll_interval,
+            session,
         })
     }
 
@@ -213,6 +218,23 @@ impl Consumer {
             error.is_some_and(|code| Code::from(code) == Code::UnknownTopicOrPartition)
         };
         self.topics.iter().find(is_missing).cloned()
+    }
+
+    /// All partitions of our topics, whoever has them.
+    pub fn partitions(&self) -> Result<Vec<TopicPartition>, KafkaError> {
+        let mut all = Vec::new();
+        for topic in &self.topics {
+            let asked = self.client.fetch_metadata(Some(topic), ASKING).map_err(|e| self.link.explain(&e, topic))?;
+            let found = asked.topics().iter().filter(|t| t.name() == topic).flat_map(|t| t.partitions());
+            all.extend(found.map(|p| TopicPartition { topic: topic.clone(), partition: p.id() }));
+        }
+        Ok(all)
+    }
+
+    /// For how long the group keeps the partitions of a member that is gone without a goodbye; where
+    /// the brokers decide that (`group.protocol` consumer), what they usually do.
+    pub fn session(&self) -> Duration {
+        self.session
     }
 
     /// First offset that the broker has, and the end as consumers see it.
