@@ -123,7 +123,8 @@ impl Consumer {
     /// Whether a broker knows the topics and lets us see them; asks at most for `patience`. Only
     /// before `subscribe`: it polls, and lets go what comes.
     pub fn reach(&self, patience: Duration) -> Result<(), KafkaError> {
-        let serve = || drop(self.client.poll(Duration::ZERO));
+        // A poll without a wait serves a single event: statistics alone come more often than that.
+        let serve = || drop(self.client.poll(Duration::from_millis(50)));
         self.link.reach(self.client.client(), serve, &self.topics, patience)
     }
 
