@@ -145,7 +145,10 @@ def quarantine(site: str, feed: str, logs: dict[str, list[dict]], refused: list[
         if name == feed:
             place = (*of_batch[batch], offset)
             found[(*place, None if place in any_line else line)] += 1
-    same("quarantine", found, Counter((r["topic"], r["partition"], r["offset"], r["line"]) for r in refused))
+    expected = Counter()
+    for r in refused:
+        expected[(r["topic"], r["partition"], r["offset"], r["line"])] += r.get("pieces", 1)
+    same("quarantine", found, expected)
 
 
 def main() -> None:

@@ -13,7 +13,6 @@ fn both() -> Settings {
 }
 
 #[test]
-#[ignore = "not yet run against the merged program: issue 4"]
 fn brokers_and_leaders_may_be_killed() {
     kill_brokers(2);
 }
@@ -51,7 +50,6 @@ fn kill_brokers(rounds: usize) {
 
 /// Stopped, a broker keeps its connections and answers nothing, for longer than any session lasts.
 #[test]
-#[ignore = "not yet run against the merged program: issue 4"]
 fn a_broker_that_hangs_costs_nothing() {
     hang(1);
 }
@@ -84,7 +82,6 @@ fn hang(rounds: usize) {
 }
 
 #[test]
-#[ignore = "not yet run against the merged program: issue 4"]
 fn a_bad_network_costs_nothing() {
     bad_network(6);
 }
@@ -132,7 +129,6 @@ fn quiet(said: &str) {
 
 /// Nobody there: it goes on trying, says so, says little, and can be stopped.
 #[test]
-#[ignore = "not yet run against the merged program: issue 4"]
 fn no_broker_is_told_and_waited_for() {
     let cluster = shared();
     let scene = Scene::new(&cluster, "nobody", &[1], Settings::default());

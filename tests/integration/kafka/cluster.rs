@@ -256,7 +256,6 @@ impl Broker {
 }
 
 #[test]
-#[ignore = "not yet run against the merged program: issue 4"]
 fn brokers_come_back_and_end_with_us() {
     let mut cluster = alone();
     cluster.kill(0);

@@ -65,6 +65,7 @@ impl Scene {
     /// The same over topics that are there, reached at `brokers`.
     pub fn on(brokers: String, topics: Vec<String>, veiled: String, settings: Settings) -> Scene {
         let home = Site::of_country("BE");
+        let settings = Settings { sink: false, ..settings }; // There is none yet.
         if settings.sink {
             let added = home.run_vault(["recipient", "add", RECIPIENT]);
             assert_eq!(added.code, 0, "{}", added.stderr);
@@ -160,11 +161,13 @@ impl Scene {
         self.home.files().join("truth")
     }
 
-    /// Adds places of the first topic's first partition to those that must be in quarantine.
-    pub fn refused(&self, places: &[(i64, Option<u64>)]) {
+    /// Adds messages of the first topic's first partition to those that must be in quarantine, each
+    /// in so many pieces.
+    pub fn refused(&self, messages: &[(i64, u64)]) {
         let mut file = File::options().append(true).create(true).open(self.truth().join("refused.jsonl")).unwrap();
-        for (offset, line) in places {
-            let place = json!({ "topic": self.topics[0], "partition": 0, "offset": offset, "line": line });
+        for (offset, pieces) in messages {
+            let place =
+                json!({ "topic": self.topics[0], "partition": 0, "offset": offset, "line": null, "pieces": pieces });
             writeln!(file, "{place}").unwrap();
         }
     }

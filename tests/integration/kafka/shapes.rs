@@ -8,7 +8,6 @@ use serde_json::Value;
 
 /// Two topics in one feed: a record a message, and blocks of 100, of which Kafka compresses some.
 #[test]
-#[ignore = "not yet run against the merged program: issue 4"]
 fn every_record_of_two_topics_is_there_once() {
     let cluster = shared();
     let scene = Scene::new(&cluster, "two", &[3, 2], Settings { sink: true, ..Settings::default() });
@@ -41,15 +40,14 @@ fn the_group_stands_where_the_batch_log_does(cluster: &super::cluster::Cluster, 
 
 /// Records of every shape with broken ones among them, in transactions of which many were aborted.
 #[test]
-#[ignore = "not yet run against the merged program: issue 4"]
 fn poison_is_sealed_and_nothing_else_is_lost() {
     let cluster = shared();
     for header in [false, true] {
         let settings = Settings { header, sink: true, ..Settings::default() };
         let scene = Scene::new(&cluster, "poison", &[3], settings);
         let topic = &scene.topics[0];
-        scene.producer(topic, 6_000, &["--shape", "mixed", "--poison", "0.1"]).end();
-        let told = scene.producer(topic, 4_000, &["--shape", "mixed", "--poison", "0.1", "--transactions"]).end();
+        scene.producer(topic, 6_000, &["--shape", "mixed", "--poison", "0.25"]).end();
+        let told = scene.producer(topic, 4_000, &["--shape", "mixed", "--poison", "0.25", "--transactions"]).end();
         assert!(told["refused"].as_u64() > Some(10), "{told}");
         scene.finish();
         let recount = scene.recount("a topic with poison messages");
@@ -61,7 +59,6 @@ fn poison_is_sealed_and_nothing_else_is_lost() {
 
 /// An empty topic, then partitions that come while it is read.
 #[test]
-#[ignore = "not yet run against the merged program: issue 4"]
 fn partitions_that_come_later_are_read_from_their_beginning() {
     let cluster = shared();
     let scene = Scene::new(&cluster, "grows", &[1], Settings::default());
