@@ -5,6 +5,7 @@ use crate::decode::lines::{BYTE_ORDER_MARK, Records};
 use crate::decode::mapping::{Header, Mapping, Rules, Shape};
 use crate::decode::open::{FileDecoder, OpenError, Resolver, fit, is_data, layout_of, split_header};
 use crate::record::decoded::Span;
+use crate::record::raw::{Holds, MessageMark, RawBatch};
 
 /// The header row of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +72,13 @@ impl Mapping {
     /// by itself, or that does not end where its first document does, is taken line by line.
     pub fn is_document(&self, message: &[u8]) -> bool {
         is_json(&self.rules) && json::is_one_document(message)
+    }
+
+    /// The same for a file that is all in `batch`: `mod_json_cdr` and others write one for each call.
+    pub fn mark_document(&self, batch: &mut RawBatch) {
+        if !batch.oversize && self.is_document(&batch.bytes) {
+            batch.messages = vec![MessageMark { start: 0, first_line: 0, offset: 0, holds: Holds::Document }];
+        }
     }
 }
 

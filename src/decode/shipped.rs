@@ -33,7 +33,8 @@ mod tests {
 
     fn decode(mapping: &Mapping, bytes: &[u8]) -> Result<Joined, OpenError> {
         let decoder = mapping.open(bytes)?;
-        let batch = RawBatch::of_file(bytes.to_vec(), 0, 0);
+        let mut batch = RawBatch::of_file(bytes.to_vec(), 0, 0);
+        mapping.mark_document(&mut batch);
         let decoded = decoder.decode(batch);
         Ok(match mapping.joins() {
             true => Joiner::default().absorb(decoded, 0),

@@ -143,9 +143,14 @@ impl Loader<'_, '_> {
         input: &Input,
         name: &str,
         blocks: Blocks,
-        batches: Vec<RawBatch>,
+        mut batches: Vec<RawBatch>,
         decoder: &Arc<FileDecoder>,
     ) -> Result<Staged, PipelineError> {
+        if let [whole] = &mut batches[..]
+            && whole.bytes.len() <= self.limits.max_record_bytes
+        {
+            self.engine.setting.feed.mapping.mark_document(whole);
+        }
         let finished = match blocks.finish() {
             Ok(finished) => finished,
             Err(e) => return Ok(Staged::Settled(refused(name, &e))),
