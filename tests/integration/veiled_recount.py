@@ -3,6 +3,7 @@
 Checked against the truth (chained pseudonyms worked out from the epoch keys) and, in every field, against lake/cdr.
 JSON is read by the standard library, Avro by fastavro under the published schema. Nothing here is cdrveil's own code."""
 
+import base64
 import hmac
 import io
 import json
@@ -159,9 +160,10 @@ def against_lake(site: str, rows: list[dict], chain: Chain) -> None:
     same("the topic and the lake", Counter(tuple(row[name] for name in columns) for row in rows), due)
 
 
-def dead_letters(brokers: str, topic: str, feed: str, refused: list[dict]) -> int:
+def dead_letters(brokers: str, topic: str, feed: str, refused: list[dict]) -> list[dict]:
+    """All of them, what is sealed in hexadecimal."""
     any_line = {(r["topic"], r["partition"], r["offset"]) for r in refused if r["line"] is None}
-    found, seals = Counter(), []
+    found, seals, letters = Counter(), [], []
     for message in messages(brokers, topic)[0]:
         letter = json.loads(message.value())
         check(message.key() is None and letter["feed"] == feed, "a dead letter is keyed, or of another feed")
@@ -170,9 +172,11 @@ def dead_letters(brokers: str, topic: str, feed: str, refused: list[dict]) -> in
         place = (letter["topic"], letter["partition"], letter["offset"])
         found[(*place, None if place in any_line else letter["line"])] += 1
         seals.append((letter["sealed"]["block"], letter["sealed"]["row"]))
+        letter["sealed"].update({n: base64.b64decode(letter["sealed"][n]).hex() for n in ("header", "bytes")})
+        letters.append(letter)
     check(len(seals) == len(set(seals)), "a sealed row stands twice")
     same("dead letters", found, Counter((r["topic"], r["partition"], r["offset"], r["line"]) for r in refused))
-    return found.total()
+    return letters
 
 
 def recount(site: str, feed: str, expected: Counter, epoch_keys: dict, refused: list, arguments: list[str]) -> dict:
@@ -183,5 +187,5 @@ def recount(site: str, feed: str, expected: Counter, epoch_keys: dict, refused: 
     against_lake(site, rows, chain)
     told = {"sent": len(rows)}
     if letters:
-        told["dead_letters"] = dead_letters(brokers, letters[0], feed, refused)
+        told["letters"] = dead_letters(brokers, letters[0], feed, refused)
     return told

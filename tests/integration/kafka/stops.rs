@@ -6,7 +6,6 @@ use super::topics;
 use std::time::{Duration, Instant};
 
 #[test]
-#[ignore = "not yet run against the merged program: issue 4"]
 fn a_first_signal_commits_and_a_second_ends_at_once() {
     let cluster = shared();
     let scene = Scene::new(&cluster, "stops", &[3], Settings { sink: true, ..Settings::default() });
