@@ -31,7 +31,11 @@ fn every_record_of_two_topics_is_there_once() {
     let positions = scene.recount("a second run")["positions"].clone();
     the_group_stands_where_the_batch_log_does(&cluster, &scene, &positions);
     let third = scene.finish();
-    assert_eq!((&third["records_in"], &third["sink"]["records_in"]), (&0.into(), &0.into()), "a third run finds nothing");
+    assert_eq!(
+        (&third["records_in"], &third["sink"]["records_in"]),
+        (&0.into(), &0.into()),
+        "a third run finds nothing"
+    );
 }
 
 /// Lag tools see the group's offsets: those of the batch log.
