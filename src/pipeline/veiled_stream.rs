@@ -45,8 +45,6 @@ const STRIDE: u32 = 256;
 const POLL: Duration = Duration::from_millis(50);
 /// Keys, statistics and figures.
 const HOUSEKEEPING: Duration = Duration::from_millis(500);
-/// How long the brokers may take for a commit before it is given up.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What is read, and what becomes of it.
 pub struct Flow<'a> {
@@ -200,15 +198,15 @@ impl Conductor<'_> {
             if taken >= STRIDE || drained {
                 taken = 0;
                 if stop() {
-                    return self.commit(PATIENCE.min(self.flow.stop_within / 2)).map(drop);
+                    return self.commit().map(drop);
                 }
                 self.answer_group()?;
                 self.locate()?;
                 self.keep_house(drained)?;
                 if self.is_due() {
-                    self.commit(PATIENCE)?;
+                    self.commit()?;
                 }
-                if drained && self.is_over()? && self.commit(PATIENCE)? {
+                if drained && self.is_over()? && self.commit()? {
                     return Ok(());
                 }
             }
@@ -293,7 +291,7 @@ impl Conductor<'_> {
 
     /// Commits everything read so far, of every partition. False: it was not to be, and all of it is
     /// read again.
-    fn commit(&mut self, patience: Duration) -> Result<bool, PipelineError> {
+    fn commit(&mut self) -> Result<bool, PipelineError> {
         let failures = self.failures;
         if self.consumer.assignment_lost() {
             // Others are at work on these partitions; the revocation is on its way.
@@ -316,7 +314,7 @@ impl Conductor<'_> {
             return Ok(false);
         };
         let (offsets, producer) = (offsets(&next)?, &mut self.producer);
-        let (outcome, strayed) = self.consumer.busy_with(|| producer.commit(&offsets, fence, patience));
+        let (outcome, strayed) = self.consumer.busy_with(|| producer.commit(&offsets, fence));
         match outcome {
             Ok(()) => self.took_effect(),
             Err(trouble) => {

@@ -43,6 +43,12 @@ impl Sink<'_> {
         let Sink { args, configured, kafka, settings, site, context, .. } = self;
         let group = format!("{}.sink", kafka.group);
         let interval = site.ingest.commit_interval;
+        let mut told = Told { metrics: self.metrics, health };
+        let health = told.health.clone();
+        let stop = || {
+            health.iter().for_each(Health::moved);
+            stop.is_asked()
+        };
         let topics: Vec<String> = settings.topic.iter().chain(&settings.dead_letter).cloned().collect();
         let producer = Producer::new(
             Settings {
@@ -50,6 +56,7 @@ impl Sink<'_> {
                 group: &group,
                 topics,
                 transaction_timeout: interval.saturating_add(TIMEOUT_BEYOND).min(TIMEOUT_MAX),
+                stopping: &stop,
             },
             Slot::take(&context.site_dir.join("ingest"), &settings.transactional_id),
         );
@@ -79,12 +86,6 @@ impl Sink<'_> {
             stop_within: site.ingest.stop_within,
             until_idle: args.until_idle.map(Duration::from_secs),
             feed: self.feed,
-        };
-        let mut told = Told { metrics: self.metrics, health };
-        let health = told.health.clone();
-        let stop = || {
-            health.iter().for_each(Health::moved);
-            stop.is_asked()
         };
         Ok(veiled_stream::run(&flow, producer, &stop, &mut told)?)
     }

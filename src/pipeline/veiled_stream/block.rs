@@ -84,10 +84,11 @@ pub(super) fn pass_on(
     let accept = Accept { earliest_ms, latest_ms, epochs: &keys.epochs };
     let (clear, rejects) = feed.normaliser.normalise(&decoded, &accept);
     let mut passed = Passed { counts: count(&decoded, &clear, &rejects)?, ..Passed::default() };
+    // Brokers refuse what is stamped far ahead, and the second of its writing is nobody's business.
+    let stamp = now_ms.div_euclid(QUARTER_MS) * QUARTER_MS;
     if let Some(topic) = &flow.topic {
         let coarse = generalise(&clear, &feed.trunks);
         let veiled = Veiled::new(keyed.chain.export(keys.veiler.veil(&clear)), coarse);
-        let stamp = now_ms.div_euclid(QUARTER_MS) * QUARTER_MS;
         veiled.messages(&flow.outlet, stamp, |message| producer.send(topic, &message))?;
         passed.sent = veiled.rows() as u64;
     }
@@ -98,7 +99,7 @@ pub(super) fn pass_on(
         let origin = Origin { feed: &feed.name, topic: &from.topic, partition: from.partition };
         for some in refused(&decoded, &rejects, 0).chunks(LETTERS) {
             for letter in dead_letter::letters(origin, &key.quarantine, arrival, some, flow.max_message_bytes)? {
-                producer.send(topic, &Message { key: None, timestamp_ms: now_ms.max(1), value: &letter })?;
+                producer.send(topic, &Message { key: None, timestamp_ms: stamp.max(1), value: &letter })?;
                 passed.dead_letters += 1;
             }
         }

@@ -90,7 +90,7 @@ impl Conductor<'_> {
             self.abandon(&KafkaError::AssignmentLost(gone.first().map_or_else(String::new, TopicPartition::name)));
         } else {
             // All partitions, in one transaction: it holds records of each.
-            self.commit(super::PATIENCE)?;
+            self.commit()?;
         }
         self.tracks.retain(|t| !gone.contains(&t.partition));
         if self.tracks.is_empty() {
@@ -178,7 +178,7 @@ impl Conductor<'_> {
             return Err(PipelineError::OffsetsLost { partition: partition.name(), next, low });
         }
         // What was read before the gap is committed before it; if that fails, it is found again.
-        if !self.commit(super::PATIENCE)? {
+        if !self.commit()? {
             return Ok(());
         }
         let track = &mut self.tracks[at];

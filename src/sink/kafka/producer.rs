@@ -22,8 +22,10 @@ use std::time::{Duration, Instant};
 
 /// One call of librdkafka waits so long; it is called again as long as there is patience.
 const STEP: Duration = Duration::from_secs(2);
-/// How long brokers may take for a step of a transaction before it is given up.
+/// How long brokers may take for a step of a transaction before it is given up; once the run is to
+/// end, not that long.
 const PATIENCE: Duration = Duration::from_secs(30);
+const HURRIED: Duration = Duration::from_secs(5);
 /// An abort that takes longer is left to the next producer, which begins with one.
 const ABORTING: Duration = Duration::from_secs(5);
 /// Fenced so often without a commit in between, the id is somebody else's.
@@ -55,6 +57,8 @@ pub struct Settings<'a> {
     pub topics: Vec<String>,
     /// After this long the brokers abort what a process left open that is no more.
     pub transaction_timeout: Duration,
+    /// The run is to end.
+    pub stopping: &'a dyn Fn() -> bool,
 }
 
 /// Makes producers, one after the other, and holds the transaction of the present one.
@@ -67,6 +71,7 @@ pub struct Producer<'a> {
     client: Option<BaseProducer<Context>>,
     /// The brokers know it, and nothing of its id's past is open.
     is_ready: bool,
+    was_ready: bool,
     is_open: bool,
     fenced: u32,
 }
@@ -89,6 +94,7 @@ impl<'a> Producer<'a> {
             refused: Refusals::default(),
             client: None,
             is_ready: false,
+            was_ready: false,
             is_open: false,
             fenced: 0,
         }
@@ -136,7 +142,7 @@ impl<'a> Producer<'a> {
             Err(e) if e.is_retriable() => return Err(Trouble::Passes(e)),
             Err(e) => return Err(Trouble::Stays(e)),
         }
-        self.is_ready = true;
+        (self.is_ready, self.was_ready) = (true, true);
         Ok(())
     }
 
@@ -155,7 +161,7 @@ impl<'a> Producer<'a> {
         record.key = key.as_ref();
         let begun = Instant::now();
         while let Err((e, again)) = client.send(record) {
-            if e.rdkafka_error_code() != Some(Code::QueueFull) || begun.elapsed() >= PATIENCE {
+            if e.rdkafka_error_code() != Some(Code::QueueFull) || self.is_late(begun) {
                 return Err(self.judged(&e));
             }
             client.poll(Duration::from_millis(20));
@@ -173,34 +179,42 @@ impl<'a> Producer<'a> {
 
     /// Commits the transaction together with `offsets`, if `fence` says that they are ours still.
     /// After an error it is not known whether it was committed: only the group's offsets tell.
-    pub fn commit(
-        &mut self,
-        offsets: &TopicPartitionList,
-        fence: &ConsumerGroupMetadata,
-        patience: Duration,
-    ) -> Result<(), Trouble> {
-        let patience = patience.min(PATIENCE);
+    pub fn commit(&mut self, offsets: &TopicPartitionList, fence: &ConsumerGroupMetadata) -> Result<(), Trouble> {
         self.begin()?;
         let client = self.client.as_ref().expect("a transaction has a producer");
         failpoint::reached("sink.sent");
+        self.deliver(client)?;
         let begun = Instant::now();
-        // Everything is delivered before the offsets say so: what is refused is known by its cause.
-        while client.in_flight_count() > 0 && lock(&self.refused).is_none() && begun.elapsed() < patience {
-            let _ = client.flush(Duration::from_millis(100));
-        }
-        if lock(&self.refused).is_some() {
-            return Err(self.judged(&Rdkafka::Canceled));
-        }
-        let step = STEP.min(patience);
-        again(begun + patience, || client.send_offsets_to_transaction(offsets, fence, step))
+        again(|| self.is_late(begun), || client.send_offsets_to_transaction(offsets, fence, STEP))
             .map_err(|e| self.judged(&e))?;
         failpoint::reached("sink.offsets");
-        again(begun + patience, || client.commit_transaction(step)).map_err(|e| self.judged(&e))?;
+        again(|| self.is_late(begun), || client.commit_transaction(STEP)).map_err(|e| self.judged(&e))?;
         failpoint::reached("sink.committed");
         self.is_open = false;
         self.fenced = 0;
         self.link.works();
         Ok(())
+    }
+
+    /// Waits until the brokers have every message, as long as they take some of them in time: what is
+    /// refused is known by its cause before the offsets say that it is there.
+    fn deliver(&self, client: &BaseProducer<Context>) -> Result<(), Trouble> {
+        let (mut since, mut left) = (Instant::now(), i32::MAX);
+        loop {
+            let now_left = client.in_flight_count();
+            if lock(&self.refused).is_some() {
+                return Err(self.judged(&Rdkafka::Canceled));
+            }
+            if now_left == 0 {
+                return Ok(());
+            }
+            if now_left < left {
+                (since, left) = (Instant::now(), now_left);
+            } else if self.is_late(since) {
+                return Err(self.judged(&Rdkafka::Flush(Code::OperationTimedOut)));
+            }
+            let _ = client.flush(Duration::from_millis(100));
+        }
     }
 
     /// Ends whatever is open. What cannot be aborted in time is left to a new producer of the same id.
@@ -213,7 +227,8 @@ impl<'a> Producer<'a> {
         }
         let keep = match &self.client {
             Some(client) if self.is_open => {
-                again(Instant::now() + ABORTING, || client.abort_transaction(STEP.min(ABORTING))).is_ok()
+                let begun = Instant::now();
+                again(|| begun.elapsed() >= ABORTING, || client.abort_transaction(STEP)).is_ok()
             }
             _ => true,
         };
@@ -226,6 +241,10 @@ impl<'a> Producer<'a> {
 
     pub fn complain(&self, text: &str) {
         self.link.complain(text);
+    }
+
+    fn is_late(&self, since: Instant) -> bool {
+        since.elapsed() >= if (self.settings.stopping)() { HURRIED } else { PATIENCE }
     }
 
     fn begin(&mut self) -> Result<(), Trouble> {
@@ -263,11 +282,12 @@ impl<'a> Producer<'a> {
                 | KafkaError::BadValue(_)
                 | KafkaError::Options(_)
                 | KafkaError::Credentials(_)
-                | KafkaError::Tls(_)
                 | KafkaError::NotAuthorised(..)
                 | KafkaError::UnknownTopic(_)
                 | KafkaError::MessageTooLarge
         ) || said.is_some_and(|code| matches!(code, Code::InvalidTimestamp | Code::PolicyViolation));
+        // Once it worked, a handshake that fails is a link that broke in the middle of one.
+        let stays = stays || matches!(meant, KafkaError::Tls(_)) && !self.was_ready;
         if stays { Trouble::Stays(meant) } else { Trouble::Passes(meant) }
     }
 
@@ -295,10 +315,10 @@ impl<'a> Producer<'a> {
 }
 
 /// Calls until it works, fails for good, or time is up.
-fn again(until: Instant, mut call: impl FnMut() -> Result<(), Rdkafka>) -> Result<(), Rdkafka> {
+fn again(is_late: impl Fn() -> bool, call: impl Fn() -> Result<(), Rdkafka>) -> Result<(), Rdkafka> {
     loop {
         match call() {
-            Err(e) if is_retriable(&e) && Instant::now() < until => std::thread::sleep(Duration::from_millis(50)),
+            Err(e) if is_retriable(&e) && !is_late() => std::thread::sleep(Duration::from_millis(50)),
             other => return other,
         }
     }

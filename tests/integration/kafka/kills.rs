@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 #[test]
-#[ignore = "not yet run against the merged program: issue 4"]
 fn every_record_is_there_once_after_kills() {
     torture(10);
 }

@@ -9,7 +9,6 @@ use std::process::Command;
 use std::time::Duration;
 
 #[test]
-#[ignore = "not yet run against the merged program: issue 4"]
 fn a_gap_stops_the_feed_unless_told_to_skip_it() {
     let cluster = shared();
     let mut scene = Scene::new(&cluster, "gap", &[2], Settings { sink: true, ..Settings::default() });

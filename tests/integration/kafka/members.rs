@@ -7,7 +7,6 @@ use rand::Rng;
 use std::time::Duration;
 
 #[test]
-#[ignore = "not yet run against the merged program: issue 4"]
 fn pipelines_join_and_leave_every_few_seconds() {
     come_and_go(9);
 }
@@ -60,7 +59,6 @@ fn come_and_go(changes: u32) {
 
 /// A process that was stopped for longer than its session comes back to partitions that are another's.
 #[test]
-#[ignore = "not yet run against the merged program: issue 4"]
 fn a_zombie_changes_nothing() {
     sleepers(3);
 }
@@ -102,7 +100,6 @@ fn sleepers(naps: u32) {
 
 /// The broker gives a transaction up while its pipeline sleeps: what was in it is written anew.
 #[test]
-#[ignore = "not yet run against the merged program: issue 4"]
 fn a_transaction_that_times_out_costs_nothing() {
     let cluster = shared();
     let sink_options = vec![("transaction.timeout.ms", "1500".to_owned())];

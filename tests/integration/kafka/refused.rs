@@ -48,7 +48,6 @@ fn secure(cluster: &Cluster, user: &str, password: &str, authority: &str) -> Vec
 }
 
 #[test]
-#[ignore = "not yet run against the merged program: issue 4"]
 fn credentials_and_rights_are_told_apart() {
     let cluster = shared();
     let mut scene = Scene::new(&cluster, "secure", &[2], Settings { sink: true, ..Settings::default() });
