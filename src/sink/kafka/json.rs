@@ -5,6 +5,8 @@ use crate::record::time::Day;
 use crate::record::veiled::Pseudonym;
 use std::io::Write;
 
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
 pub(super) fn write(row: &Row<'_>, out: &mut Vec<u8>) {
     out.push(b'{');
     row.write(&mut Json { out });
@@ -20,7 +22,9 @@ impl Json<'_> {
         if !self.out.ends_with(b"{") {
             self.out.push(b',');
         }
-        self.put(format_args!("\"{name}\":"));
+        self.out.push(b'"');
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(b"\":");
     }
 
     fn put(&mut self, text: std::fmt::Arguments<'_>) {
@@ -72,7 +76,11 @@ impl Writer for Json<'_> {
     fn pseudonym_or_null(&mut self, name: &'static str, value: Option<&Pseudonym>) {
         self.name(name);
         match value {
-            Some(id) => self.put(format_args!("\"{:032x}\"", u128::from_be_bytes(*id))),
+            Some(id) => {
+                self.out.push(b'"');
+                self.out.extend(id.iter().flat_map(|b| [b >> 4, b & 15]).map(|digit| DIGITS[usize::from(digit)]));
+                self.out.push(b'"');
+            }
             None => self.out.extend_from_slice(b"null"),
         }
     }

@@ -156,9 +156,8 @@ impl<'a> Producer<'a> {
     pub fn send(&mut self, topic: &str, message: &Message<'_>) -> Result<(), Trouble> {
         self.begin()?;
         let client = self.client.as_ref().expect("a transaction has a producer");
-        let key = message.key.map(Vec::from);
-        let mut record = BaseRecord::<Vec<u8>, [u8]>::to(topic).payload(message.value).timestamp(message.timestamp_ms);
-        record.key = key.as_ref();
+        let mut record = BaseRecord::<[u8; 16], [u8]>::to(topic).payload(message.value).timestamp(message.timestamp_ms);
+        record.key = message.key.as_ref();
         let begun = Instant::now();
         while let Err((e, again)) = client.send(record) {
             if e.rdkafka_error_code() != Some(Code::QueueFull) || self.is_late(begun) {
