@@ -188,3 +188,22 @@ fn zone_exists(s: &str) -> bool {
     };
     offset().unwrap_or(false) || jiff::tz::TimeZone::get(s).is_ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recipient_is_a_party_or_a_party_and_its_contract() {
+        let longest = "a".repeat(64);
+        for right in ["desk", "acme/contract-17", "a/1/b-2", longest.as_str()] {
+            assert!(is_recipient(right), "{right}");
+        }
+        let too_long = "a".repeat(65);
+        for wrong in
+            ["", "/", "acme/", "/acme", "a//b", "1acme", "Acme", "acme contract", "a:b", "a/../b", too_long.as_str()]
+        {
+            assert!(!is_recipient(wrong), "{wrong}");
+        }
+    }
+}

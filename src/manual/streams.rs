@@ -27,7 +27,8 @@
 //! once more, in the group GROUP.sink, in a thread beside the lake's; `lake = false` makes a process of
 //! it alone. Lake and sink are each exactly once by itself, and may be apart by a few seconds. The sink's
 //! positions are the offsets of GROUP.sink, which move inside its transactions: resetting them (while
-//! nothing runs) writes records again. One transaction lasts `commit_interval`; that of a process that is
+//! nothing runs) writes records again, and so does a sink that was off for longer than the brokers keep a
+//! group's offsets (`offsets.retention.minutes`, 7 days if not set). One transaction lasts `commit_interval`; that of a process that is
 //! no more is aborted by the next one that starts on its machine, else by the brokers after
 //! `commit_interval` + 15 s (`transaction.timeout.ms`): until then readers of the topic wait. A
 //! transaction that fails is aborted, said, and what was in it read again. Readers need
