@@ -120,19 +120,20 @@ fn beside<A, B: Send>(
     sink: impl FnOnce() -> Result<B, CliError> + Send,
 ) -> Result<(A, B), CliError> {
     let (lake, sink) = std::thread::scope(|scope| {
-        let sink = scope.spawn(|| {
-            // A defect there must not leave the lake's side running as if nothing were.
-            let run = catch_unwind(AssertUnwindSafe(sink));
-            run.unwrap_or_else(|_| Err(defect())).inspect_err(|_| stop.ask())
-        });
-        let lake = lake().inspect_err(|_| stop.ask());
+        let sink = scope.spawn(|| to_its_end(stop, sink));
+        let lake = to_its_end(stop, lake);
         (lake, sink.join().unwrap_or_else(|_| Err(defect())))
     });
     Ok((lake?, sink?))
 }
 
+/// A side that fails, be it by a defect, must not leave the other running as if nothing were.
+fn to_its_end<T>(stop: &Stop, side: impl FnOnce() -> Result<T, CliError>) -> Result<T, CliError> {
+    catch_unwind(AssertUnwindSafe(side)).unwrap_or_else(|_| Err(defect())).inspect_err(|_| stop.ask())
+}
+
 fn defect() -> CliError {
-    CliError::failed("a defect in cdrveil stopped the Kafka sink (its place is on standard error)")
+    CliError::failed("a defect in cdrveil ended the run (its place is on standard error)")
         .fix("what was committed stays; the rest is read again at the next start")
 }
 
@@ -320,5 +321,35 @@ impl Drop for Teller {
             Some(line) => line.finish_and_clear(),
             None => self.tell_commits(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A side that goes on until it is asked to stop.
+    fn endless(stop: &Stop) -> Result<(), CliError> {
+        while !stop.is_asked() {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_side_that_fails_or_breaks_asks_the_other_to_stop() {
+        let fails = || Err::<(), _>(CliError::failed("no broker"));
+        let breaks = || -> Result<(), CliError> { panic!("a defect") };
+        let message = |ended: Result<((), ()), CliError>| ended.unwrap_err().message().to_owned();
+        let stop = Stop::default();
+        assert_eq!(message(beside(&stop, || endless(&stop), fails)), "no broker");
+        let stop = Stop::default();
+        assert_eq!(message(beside(&stop, fails, || endless(&stop))), "no broker");
+        let stop = Stop::default();
+        assert!(message(beside(&stop, || endless(&stop), breaks)).contains("defect"));
+        let stop = Stop::default();
+        assert!(message(beside(&stop, breaks, || endless(&stop))).contains("defect"));
+        let stop = Stop::default();
+        assert!(beside(&stop, || Ok(()), || Ok(())).is_ok() && !stop.is_asked());
     }
 }
