@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const HURRIED: Duration = Duration::from_secs(5);
 /// An abort that takes longer is left to the next producer, which begins with one.
 const ABORTING: Duration = Duration::from_secs(5);
-/// Fenced so often without a commit in between, the id is somebody else's.
+/// Fenced so often, the id is somebody else's, or the brokers miss us too often to care.
 const FENCED_MAX: u32 = 3;
 
 /// Why a transaction was not to be.
@@ -190,7 +190,6 @@ impl<'a> Producer<'a> {
         again(|| self.is_late(begun), || client.commit_transaction(STEP)).map_err(|e| self.judged(&e))?;
         failpoint::reached("sink.committed");
         self.is_open = false;
-        self.fenced = 0;
         self.link.works();
         Ok(())
     }
@@ -222,6 +221,7 @@ impl<'a> Producer<'a> {
             self.fenced += 1;
             if self.fenced >= FENCED_MAX {
                 self.slot.leave();
+                self.fenced = 0;
             }
         }
         let keep = match &self.client {
@@ -284,7 +284,13 @@ impl<'a> Producer<'a> {
                 | KafkaError::NotAuthorised(..)
                 | KafkaError::UnknownTopic(_)
                 | KafkaError::MessageTooLarge
-        ) || said.is_some_and(|code| matches!(code, Code::InvalidTimestamp | Code::PolicyViolation));
+        );
+        let refusal = said.or(error.rdkafka_error_code());
+        let stays = stays
+            || matches!(
+                refusal,
+                Some(Code::InvalidTimestamp | Code::PolicyViolation | Code::InvalidTransactionTimeout)
+            );
         // Once it worked, a handshake that fails is a link that broke in the middle of one.
         let stays = stays || matches!(meant, KafkaError::Tls(_)) && !self.was_ready;
         if stays { Trouble::Stays(meant) } else { Trouble::Passes(meant) }
