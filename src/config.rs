@@ -141,6 +141,7 @@ impl Site {
         let feeds = feeds(dir, &mut document);
         let kafka_sink = kafka::sink(dir, &mut document);
         kafka::shared(&feeds, &mut document);
+        kafka::circular(&feeds, kafka_sink.as_ref(), &mut document);
         if !document.problems.is_empty() {
             document.problems.sort_by_key(|p| if let Place::Line(line) = p.place { line } else { usize::MAX });
             return Err(ConfigError { file, problems: document.problems });

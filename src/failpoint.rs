@@ -6,7 +6,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Every step, in the order a batch passes them. Tests draw from this list.
+/// Every step of the lake's side, in the order a batch passes them. Tests draw from this list.
 pub const STEPS: [&str; 15] = [
     "file.opened",
     "block.staged",
@@ -24,6 +24,9 @@ pub const STEPS: [&str; 15] = [
     "recover.before",
     "recover.done",
 ];
+
+/// Steps of the Kafka sink: records are in a transaction, offsets too, and it is committed.
+pub const SINK_STEPS: [&str; 3] = ["sink.sent", "sink.offsets", "sink.committed"];
 
 struct Armed {
     step: String,

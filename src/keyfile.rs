@@ -158,6 +158,11 @@ pub struct IngestKeyFile {
 struct Stamp(u64, u64, i64, i64);
 
 impl IngestKeyFile {
+    /// The same file once more, for a second reader that learns of changes by itself.
+    pub fn another(&self) -> Result<IngestKeyFile, KeyError> {
+        IngestKeyFile::open(&self.path, self.passphrase.clone())
+    }
+
     /// Does not read the file yet: the first `refresh` does.
     pub fn open(path: &Path, passphrase: Passphrase) -> Result<IngestKeyFile, KeyError> {
         stamp(path)?;
@@ -240,6 +245,16 @@ struct EpochEntry {
     analytics: SecretHex,
     tally: SecretHex,
     identities: Hex,
+    /// Not there in a site without recipients.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    recipients: Vec<RecipientEntry>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RecipientEntry {
+    name: String,
+    key: SecretHex,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -267,6 +282,11 @@ pub fn ring_text(ring: &KeyRing) -> Zeroizing<Vec<u8>> {
                 analytics: SecretHex::new(*lease.analytics.expose()),
                 tally: SecretHex::new(*lease.tally.expose()),
                 identities: Hex(lease.identities.0.clone()),
+                recipients: lease
+                    .recipients
+                    .iter()
+                    .map(|(name, key)| RecipientEntry { name: name.clone(), key: SecretHex::new(*key.expose()) })
+                    .collect(),
             })
             .collect(),
         days: ring
@@ -279,7 +299,8 @@ pub fn ring_text(ring: &KeyRing) -> Zeroizing<Vec<u8>> {
             })
             .collect(),
     };
-    let room = 4096 + file.epochs.len() * 4096 + file.days.len() * 6144;
+    let recipients: usize = file.epochs.iter().flat_map(|e| &e.recipients).map(|r| r.name.len() + 128).sum();
+    let room = 4096 + file.epochs.len() * 4096 + file.days.len() * 6144 + recipients;
     to_wiped_json(&file, room)
 }
 
@@ -334,11 +355,18 @@ fn parse_ring(path: &Path, plain: &[u8]) -> Result<KeyRing, KeyError> {
     let mut epochs = BTreeMap::new();
     for e in file.epochs {
         let epoch: Epoch = e.epoch.parse().map_err(|()| bad("an epoch"))?;
+        let listed = e.recipients.len();
+        let recipients: BTreeMap<String, DomainKey> =
+            e.recipients.into_iter().map(|r| (r.name, DomainKey::from_bytes(*r.key.expose()))).collect();
+        if recipients.len() != listed {
+            return Err(bad("a recipient (listed twice)"));
+        }
         let lease = EpochLease {
             generation: e.generation,
             analytics: DomainKey::from_bytes(*e.analytics.expose()),
             tally: DomainKey::from_bytes(*e.tally.expose()),
             identities: public(e.identities)?,
+            recipients,
         };
         if epochs.insert(epoch, lease).is_some() {
             return Err(bad("an epoch (listed twice)"));

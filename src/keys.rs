@@ -9,6 +9,11 @@ use zeroize::{Zeroize, Zeroizing};
 pub const DOMAIN_ANALYTICS: &str = "analytics";
 pub const DOMAIN_TALLY: &str = "tally";
 
+/// The domain of one recipient's pseudonyms: no two recipients can join what they were given.
+pub fn recipient_domain(name: &str) -> String {
+    format!("recipient:{name}")
+}
+
 /// HMAC key of one domain in one epoch. Its one use is to make pseudonyms.
 ///
 /// No `Debug`, no `Clone`, no comparison; wiped when dropped.
@@ -42,6 +47,8 @@ pub struct EpochLease {
     pub analytics: DomainKey,
     pub tally: DomainKey,
     pub identities: SealingKey,
+    /// Of every registered recipient, by its name.
+    pub recipients: BTreeMap<String, DomainKey>,
 }
 
 /// Public keys of one day.

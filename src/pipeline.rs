@@ -3,7 +3,7 @@
 //! source → decode → normalise → pseudonymise → generalise, tally → seal → stage → commit.
 //! `block` is one block's way through, top to bottom, on a worker; `run` takes files and standard
 //! input whole, `watch` never ends, `follow` reads growing files, `messages` makes batches of a stream's
-//! messages and `stream` reads topics. CPU work stays on plain threads.
+//! messages, `stream` reads topics, and `veiled_stream` reads them once more for the Kafka sink. CPU work stays on plain threads.
 
 pub mod block;
 pub mod engine;
@@ -18,6 +18,7 @@ pub mod run;
 pub mod seen;
 pub mod stream;
 pub mod summary;
+pub mod veiled_stream;
 pub mod watch;
 
 use crate::decode::mapping::Mapping;
@@ -27,6 +28,7 @@ use crate::keys::{KeyError, KeyRing};
 use crate::lake::LakeError;
 use crate::normalise::Normaliser;
 use crate::pseudonymise::Veiler;
+use crate::pseudonymise::chained::NoRecipientKey;
 use crate::record::time::{Day, Epoch};
 use crate::seal::SealError;
 use crate::sink::SinkError;
@@ -105,6 +107,8 @@ pub enum PipelineError {
         "feed {feed} cannot read from Kafka: its mapping joins the two halves of a call, and a half that waits could not be read again after a restart"
     )]
     JoinsInStream { feed: String },
+    #[error(transparent)]
+    NoRecipient(#[from] NoRecipientKey),
     #[error(transparent)]
     Seal(#[from] SealError),
     #[error("a worker stopped early")]

@@ -4,6 +4,7 @@
 //! (construction v1, design privacy.md 1.3): the left 16 bytes go to the lake, the right 16 find
 //! evidence in the vault. Epoch by event time, in UTC.
 
+pub mod chained;
 pub mod hmac;
 pub mod twin;
 
@@ -177,6 +178,7 @@ mod tests {
             analytics: DomainKey::from_bytes([1; 32]),
             tally: DomainKey::from_bytes([2; 32]),
             identities: SealingKey(Vec::new()),
+            recipients: BTreeMap::new(),
         };
         let epoch = Day::of_ms(1_700_000_000_000).epoch();
         Veiler::new(&KeyRing {

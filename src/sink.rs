@@ -7,6 +7,7 @@ pub mod commit;
 pub mod encode;
 pub mod evidence;
 pub mod identities;
+pub mod kafka;
 pub mod quarantine;
 pub mod stage;
 

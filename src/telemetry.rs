@@ -125,7 +125,6 @@ impl Telemetry {
             batches: counter(names::BATCHES_COMMITTED),
             batches_dropped: counter(names::BATCHES_DROPPED),
             offsets_skipped: counter(names::OFFSETS_SKIPPED),
-            sink_records: counter(names::SINK_RECORDS),
             batch_seconds: histogram(names::BATCH_SECONDS),
             commit_seconds: histogram(names::COMMIT_SECONDS),
             queue_blocks: gauge(names::QUEUE_BLOCKS),
@@ -133,7 +132,6 @@ impl Telemetry {
             assigned: gauge(names::PARTITIONS_ASSIGNED),
             quarantined: HashMap::new(),
             dropped: HashMap::new(),
-            transactions: HashMap::new(),
             partitions: Arc::clone(&self.partitions),
         };
         for gauge in [&feed.queue_blocks, &feed.staged_bytes, &feed.assigned] {
@@ -141,7 +139,8 @@ impl Telemetry {
         }
         reasons.for_each(|reason| feed.count(Labelled::Reason, reason, 0));
         rules.for_each(|rule| feed.count(Labelled::Rule, rule, 0));
-        ["committed", "aborted"].iter().for_each(|outcome| feed.count(Labelled::Outcome, outcome, 0));
+        // Counters of the sink are there without one, at 0.
+        feed.sink();
         feed
     }
 
@@ -161,7 +160,6 @@ pub struct Feed {
     batches: Counter,
     batches_dropped: Counter,
     offsets_skipped: Counter,
-    sink_records: Counter,
     batch_seconds: Histogram,
     commit_seconds: Histogram,
     queue_blocks: Gauge,
@@ -169,7 +167,6 @@ pub struct Feed {
     assigned: Gauge,
     quarantined: HashMap<String, Counter>,
     dropped: HashMap<String, Counter>,
-    transactions: HashMap<String, Counter>,
     partitions: Arc<Mutex<HashMap<String, Vec<Partition>>>>,
 }
 
@@ -178,7 +175,6 @@ pub struct Feed {
 enum Labelled {
     Reason,
     Rule,
-    Outcome,
 }
 
 /// Code of the reason that makes a record late: older than the feed's `accept_late_days`.
@@ -241,24 +237,25 @@ impl Feed {
         all.insert(self.name.clone(), partitions);
     }
 
-    /// Records that a committed transaction of the Kafka sink wrote.
-    pub fn sunk(&self, records: u64) {
-        self.sink_records.increment(records);
-    }
-
-    pub fn transaction_committed(&mut self) {
-        self.count(Labelled::Outcome, "committed", 1);
-    }
-
-    pub fn transaction_aborted(&mut self) {
-        self.count(Labelled::Outcome, "aborted", 1);
+    /// The metrics of the feed's Kafka sink, for the thread that runs it.
+    pub fn sink(&self) -> Sink {
+        let counter = |metric: &'static str| metrics::counter!(metric, "feed" => self.name.clone());
+        let transactions = |outcome: &'static str| metrics::counter!(names::SINK_TRANSACTIONS, "feed" => self.name.clone(), "outcome" => outcome);
+        let sink = Sink {
+            records: counter(names::SINK_RECORDS),
+            dead_letters: counter(names::SINK_DEAD_LETTERS),
+            committed: transactions("committed"),
+            aborted: transactions("aborted"),
+            lag: metrics::gauge!(names::SINK_LAG_OFFSETS, "feed" => self.name.clone()),
+        };
+        sink.lag(0);
+        sink
     }
 
     fn count(&mut self, which: Labelled, label: &str, n: u64) {
         let (metric, key, counters) = match which {
             Labelled::Reason => (names::RECORDS_QUARANTINED, "reason", &mut self.quarantined),
             Labelled::Rule => (names::RECORDS_DROPPED, "rule", &mut self.dropped),
-            Labelled::Outcome => (names::SINK_TRANSACTIONS, "outcome", &mut self.transactions),
         };
         if let Some(counter) = counters.get(label) {
             return counter.increment(n);
@@ -266,6 +263,33 @@ impl Feed {
         let counter = metrics::counter!(metric, "feed" => self.name.clone(), key => label.to_owned());
         counter.increment(n);
         counters.insert(label.to_owned(), counter);
+    }
+}
+
+/// The metrics of one feed's Kafka sink.
+pub struct Sink {
+    records: Counter,
+    dead_letters: Counter,
+    committed: Counter,
+    aborted: Counter,
+    lag: Gauge,
+}
+
+impl Sink {
+    /// A transaction was committed, with so many veiled and refused records.
+    pub fn committed(&self, records: u64, dead_letters: u64) {
+        self.records.increment(records);
+        self.dead_letters.increment(dead_letters);
+        self.committed.increment(1);
+    }
+
+    pub fn aborted(&self) {
+        self.aborted.increment(1);
+    }
+
+    /// Offsets that the sink has not read yet.
+    pub fn lag(&self, offsets: u64) {
+        self.lag.set(offsets as f64);
     }
 }
 

@@ -67,7 +67,13 @@ pub fn ring() -> KeyRing {
     let domain = |n: u8| DomainKey::from_bytes([n; 32]);
     let epoch = DAY.epoch();
     let epochs = [epoch.previous(), epoch, epoch.next()];
-    let lease = || EpochLease { generation: 1, analytics: domain(1), tally: domain(2), identities: public() };
+    let lease = || EpochLease {
+        generation: 1,
+        analytics: domain(1),
+        tally: domain(2),
+        identities: public(),
+        recipients: [].into(),
+    };
     let day_keys = || DayKeys { evidence: public(), quarantine: public() };
     KeyRing {
         file_key: [3; 32].into(),

@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+mod sink;
 mod stream;
 
 /// Read call records, veil them, and commit them to the lake and the vault
@@ -278,6 +279,11 @@ impl From<PipelineError> for CliError {
                 CliError::usage(e.to_string()).fix("send whole calls, or load files")
             }
             PipelineError::Kafka(e) => CliError::from(e),
+            PipelineError::NoRecipient(e) => {
+                let command = format!("cdrveil-vault recipient add {}", e.recipient);
+                CliError::locked_out(e.to_string())
+                    .fix(format!("register it once: `{command}`; or correct `recipient` of [sinks.kafka]"))
+            }
             e => CliError::failed(e.to_string())
                 .fix("nothing half-done was committed: run it again when the cause is gone"),
         }
@@ -387,6 +393,11 @@ pub fn print_summary(summary: &Summary, context: &Context) {
     }
     if summary.sequence_gaps > 0 {
         table.add_row(["missing".into(), n(summary.sequence_gaps), "sequence numbers that never came".into()]);
+    }
+    if let Some(sink) = &summary.sink {
+        let topic = format!("to the sink in {} transactions, {} aborted", n(sink.transactions), n(sink.aborted));
+        table.add_row(["sent".into(), n(sink.sent), topic]);
+        table.add_row(["dead letters".into(), n(sink.dead_letters), format!("of {} refused", n(sink.refused))]);
     }
     context.print_table(&table);
     context.print_lines(&[format!(

@@ -39,6 +39,8 @@ pub enum Form {
     Topics,
     /// Lower-case letters, digits and hyphens.
     Name,
+    /// Parts of a name, with slashes between them.
+    Recipient,
     /// Two upper-case letters, ISO 3166-1 alpha-2.
     Country,
     /// Three upper-case letters, ISO 4217.
@@ -85,6 +87,8 @@ impl Form {
             (Form::Name, _) => {
                 Some("must be 1 to 64 lower-case letters, digits and hyphens, beginning with a letter".into())
             }
+            (Form::Recipient, Value::String(s)) if is_recipient(s) => None,
+            (Form::Recipient, _) => Some(format!("must be a name {RECIPIENT}")),
             (Form::Flag, Value::Boolean(_)) => None,
             (Form::Flag, _) => Some("must be true or false".into()),
             (Form::OneOf(words), Value::String(s)) if words.contains(&s.as_str()) => None,
@@ -130,7 +134,21 @@ pub fn duration(text: &str) -> Option<Duration> {
     number.checked_mul(unit_ms).map(Duration::from_millis)
 }
 
-/// Names of feeds and recipients: they become folders, variables and labels.
+/// What a recipient's name is, for people.
+pub const RECIPIENT: &str = "of 1 to 64 lower-case letters, digits and hyphens, beginning with a letter, in parts by slashes: \"acme/contract-17\"";
+
+/// A party, or a party and its contract. Each name has keys of its own.
+pub fn is_recipient(name: &str) -> bool {
+    name.len() <= 64
+        && name.split('/').all(|part| !part.is_empty() && part_of_name(part))
+        && is_name(&name.replace('/', "-"))
+}
+
+fn part_of_name(part: &str) -> bool {
+    part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
+/// Names of feeds: they become folders, variables and labels.
 pub fn is_name(name: &str) -> bool {
     name.len() <= 64
         && name.starts_with(|c: char| c.is_ascii_lowercase())
@@ -169,4 +187,23 @@ fn zone_exists(s: &str) -> bool {
         Some(number(hours)? <= 14 && number(minutes)? < 60)
     };
     offset().unwrap_or(false) || jiff::tz::TimeZone::get(s).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recipient_is_a_party_or_a_party_and_its_contract() {
+        let longest = "a".repeat(64);
+        for right in ["desk", "acme/contract-17", "a/1/b-2", longest.as_str()] {
+            assert!(is_recipient(right), "{right}");
+        }
+        let too_long = "a".repeat(65);
+        for wrong in
+            ["", "/", "acme/", "/acme", "a//b", "1acme", "Acme", "acme contract", "a:b", "a/../b", too_long.as_str()]
+        {
+            assert!(!is_recipient(wrong), "{wrong}");
+        }
+    }
 }

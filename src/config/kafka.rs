@@ -181,6 +181,20 @@ pub(super) fn shared(feeds: &BTreeMap<String, Feed>, document: &mut Document) {
     }
 }
 
+/// No feed may read what the sink writes.
+pub(super) fn circular(feeds: &BTreeMap<String, Feed>, sink: Option<&KafkaSink>, document: &mut Document) {
+    let Some(sink) = sink else { return };
+    for (setting, written) in [("topic", &sink.topic), ("dead_letter", &sink.dead_letter)] {
+        let Some(written) = written else { continue };
+        let reads = |feed: &&Feed| feed.kafka.as_ref().is_some_and(|kafka| kafka.topics.contains(written));
+        if let Some(feed) = feeds.values().find(reads) {
+            let at = document.place(&format!("sinks.kafka.{setting}"));
+            let message = format!("`sinks.kafka.{setting}` is a topic that feed `{}` reads", feed.name);
+            document.refuse(at, message, "write to a topic of its own".into());
+        }
+    }
+}
+
 /// Where tables and options stand, for what `check_clusters` finds.
 pub(super) fn places(document: &Document) -> BTreeMap<String, Place> {
     let options = document.values.iter().filter(|(path, _)| path.contains(".kafka.options."));

@@ -254,9 +254,10 @@ pub const KAFKA_SINK: &[Setting] = &[
     ),
     setting(
         "recipient",
-        Form::Name,
+        Form::Recipient,
         "",
-        "Whose pseudonyms are written: each recipient has a key of its own, so that two cannot join what they got.",
+        "Whose pseudonyms are written: each recipient has a key of its own, so that two cannot join what they got. Registered by \
+         `cdrveil-vault recipient add NAME`.",
     ),
     setting("format", Form::OneOf(&["json", "avro"]), "\"json\"", "How a record is written: schemas/kafka/."),
     setting(

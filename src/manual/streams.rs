@@ -21,6 +21,20 @@
 //! a token that is no JSON web token): whatever writes it must do so before that. Certificates: name
 //! `ssl.ca.location`, as the program brings no list of its own.
 //!
+//! **The sink.** `[sinks.kafka]` writes the veiled records of every feed of topics to `topic`, and refused
+//! ones, sealed, to `dead_letter` (`schemas/kafka/`). First `cdrveil-vault recipient add NAME`: the
+//! pseudonyms are NAME's own, made of the lake's under a key of each month. The sink reads the topics
+//! once more, in the group GROUP.sink, in a thread beside the lake's; `lake = false` makes a process of
+//! it alone. Lake and sink are each exactly once by itself, and may be apart by a few seconds. The sink's
+//! positions are the offsets of GROUP.sink, which move inside its transactions: resetting them (while
+//! nothing runs) writes records again, and so does a sink that was off for longer than the brokers keep a
+//! group's offsets (`offsets.retention.minutes`, 7 days if not set). One transaction lasts `commit_interval`; that of a process that is
+//! no more is aborted by the next one that starts on its machine, else by the brokers after
+//! `commit_interval` + 15 s (`transaction.timeout.ms`): until then readers of the topic wait. A
+//! transaction that fails is aborted, said, and what was in it read again. Readers need
+//! `isolation.level=read_committed`. A message is stamped with the call's rounded start, by which
+//! retention goes: see `schemas/kafka/README.md`.
+//!
 //! **What an account needs**: Describe and Read on the topics, Read on the group (and on GROUP.sink with a
 //! Kafka sink), and for the sink Write on its topics, Describe and Write on transactional ids with its
 //! prefix.

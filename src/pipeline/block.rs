@@ -157,7 +157,7 @@ fn by<K: Copy + Ord>(units: &[K]) -> Vec<(K, Vec<u32>)> {
 
 /// Every record of the block is a row, a reject or dropped by a named rule; anything else stops
 /// the run. Halves are in the caller's balance.
-fn count(decoded: &Decoded, clear: &Clear, rejects: &[Reject]) -> Result<Counts, SinkError> {
+pub(super) fn count(decoded: &Decoded, clear: &Clear, rejects: &[Reject]) -> Result<Counts, SinkError> {
     let mut counts = Counts {
         records_in: decoded.records.len() as u64,
         veiled: clear.rows() as u64,
@@ -175,7 +175,7 @@ fn count(decoded: &Decoded, clear: &Clear, rejects: &[Reject]) -> Result<Counts,
     if whole { Ok(counts) } else { Err(SinkError::Unbalanced) }
 }
 
-fn refused<'a>(decoded: &'a Decoded, rejects: &[Reject], source: i32) -> Vec<Refused<'a>> {
+pub(super) fn refused<'a>(decoded: &'a Decoded, rejects: &[Reject], source: i32) -> Vec<Refused<'a>> {
     let one = |r: &Reject| {
         let place = decoded.place(r.record);
         Refused {

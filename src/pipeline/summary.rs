@@ -64,11 +64,30 @@ pub struct Summary {
     /// Of a Kafka feed: where each partition stands that this run had.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub offsets: Vec<StreamPosition>,
+    /// Of a Kafka feed with a sink: what that wrote.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sink: Option<SinkSummary>,
     /// Decompressed.
     pub bytes_in: u64,
     pub seconds: f64,
     pub records_per_second: f64,
     pub peak_rss_bytes: u64,
+}
+
+/// What the Kafka sink did in a run: of committed transactions only.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct SinkSummary {
+    pub records_in: u64,
+    /// Veiled records written.
+    pub sent: u64,
+    pub refused: u64,
+    pub dropped: u64,
+    /// Refused records written; 0 where no topic is for them.
+    pub dead_letters: u64,
+    pub transactions: u64,
+    pub aborted: u64,
+    /// Where each partition stands, as the group `GROUP.sink` says.
+    pub offsets: Vec<StreamPosition>,
 }
 
 impl Summary {

@@ -8,7 +8,9 @@ use crate::keys::DomainKey;
 use sha2::block_api::compress256;
 use zeroize::Zeroize;
 
+/// What is hashed: an identifier, or a pseudonym on its way to a recipient.
 const LABEL: &[u8; 13] = b"cdrveil/v1/id";
+const LABEL_CHAINED: &[u8; 13] = b"cdrveil/v1/xp";
 const IV: [u32; 8] = [0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19];
 /// Longest canonical form whose message and padding fit one block: 64 − 9 (padding) − 16 (prefix).
 pub const ONE_BLOCK: usize = 39;
@@ -40,10 +42,19 @@ impl IdHasher {
 
     /// The 32-byte HMAC of one identifier: pseudonym ‖ blind index.
     pub fn hash(&self, class: u8, canonical: &[u8]) -> [u8; 32] {
+        self.labelled(LABEL, class, canonical)
+    }
+
+    /// The 32-byte HMAC of one pseudonym, under a recipient's key (chaining mode).
+    pub fn hash_chained(&self, class: u8, pseudonym: &[u8; 16]) -> [u8; 32] {
+        self.labelled(LABEL_CHAINED, class, pseudonym)
+    }
+
+    fn labelled(&self, label: &[u8; 13], class: u8, canonical: &[u8]) -> [u8; 32] {
         let mut inner = self.inner;
         if canonical.len() <= ONE_BLOCK {
             let mut block = [0u8; 64];
-            block[..13].copy_from_slice(LABEL);
+            block[..13].copy_from_slice(label);
             block[13] = class;
             block[15] = canonical.len() as u8;
             block[16..16 + canonical.len()].copy_from_slice(canonical);
@@ -52,7 +63,7 @@ impl IdHasher {
             block[56..].copy_from_slice(&((64 + 16 + canonical.len() as u64) * 8).to_be_bytes());
             compress256(&mut inner, &[block]);
         } else {
-            long_message(&mut inner, class, canonical);
+            long_message(&mut inner, label, class, canonical);
         }
         self.outer_hash(&inner)
     }
@@ -90,9 +101,9 @@ pub fn keyed_digest(key: &[u8; 32], data: &[u8]) -> String {
 }
 
 /// Rare (long URIs): the padded message is built on the heap.
-fn long_message(state: &mut [u32; 8], class: u8, canonical: &[u8]) {
+fn long_message(state: &mut [u32; 8], label: &[u8; 13], class: u8, canonical: &[u8]) {
     let mut message = Vec::with_capacity(canonical.len() + 96);
-    message.extend_from_slice(LABEL);
+    message.extend_from_slice(label);
     message.push(class);
     message.extend_from_slice(&(canonical.len() as u16).to_be_bytes());
     message.extend_from_slice(canonical);

@@ -77,6 +77,22 @@ pub struct Veils {
     pub epoch: Vec<Epoch>,
 }
 
+/// Pseudonyms of one recipient, row for row with the `Veils` they were made of. A type of its own:
+/// what is written for others takes nothing else, so a lake pseudonym cannot get there.
+pub struct Exported {
+    pub parties: [ExportedColumn; Party::COUNT],
+    pub epoch: Vec<Epoch>,
+}
+
+/// One party column of an exported batch.
+pub struct ExportedColumn {
+    pub kinds: Vec<Kind>,
+    /// Zeros where `kinds` has nothing to hash.
+    pub pseudonyms: Vec<Pseudonym>,
+    /// The pseudonym is fresh random and links to nothing.
+    pub random: Vec<bool>,
+}
+
 /// Attributes that may stand beside a pseudonym, coarse by construction (privacy.md 2.3).
 #[derive(Default)]
 pub struct Coarse {

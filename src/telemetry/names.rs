@@ -22,6 +22,8 @@ pub(super) const RESIDENT_BYTES: &str = "cdrveil_resident_bytes";
 pub(super) const PARTITIONS_ASSIGNED: &str = "cdrveil_partitions_assigned";
 pub(super) const SINK_RECORDS: &str = "cdrveil_sink_records_total";
 pub(super) const SINK_TRANSACTIONS: &str = "cdrveil_sink_transactions_total";
+pub(super) const SINK_DEAD_LETTERS: &str = "cdrveil_sink_dead_letters_total";
+pub(super) const SINK_LAG_OFFSETS: &str = "cdrveil_sink_lag_offsets";
 pub(super) const BUILD_INFO: &str = "cdrveil_build_info";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,6 +138,20 @@ pub const METRICS: &[Metric] = &[
         "transactions",
         &["feed", "outcome"],
         "Transactions of the Kafka sink: committed or aborted.",
+    ),
+    metric(
+        SINK_DEAD_LETTERS,
+        Kind::Counter,
+        "records",
+        FEED,
+        "Refused records written by committed transactions of the Kafka sink.",
+    ),
+    metric(
+        SINK_LAG_OFFSETS,
+        Kind::Gauge,
+        "offsets",
+        FEED,
+        "Offsets between the ends of the sink's partitions and what it has read, all together.",
     ),
     metric(BUILD_INFO, Kind::Gauge, "none", &["version"], "1; its label is the version of the program."),
 ];

@@ -28,6 +28,7 @@ fn counters_begin_at_zero_by_every_reason_and_rule() {
         "cdrveil_records_dropped_total{feed=\"calls\",rule=\"heartbeat\"}",
         "cdrveil_sink_transactions_total{feed=\"calls\",outcome=\"aborted\"}",
         "cdrveil_queue_blocks{feed=\"calls\"}",
+        "cdrveil_sink_lag_offsets{feed=\"calls\"}",
     ] {
         assert_eq!(value(&page, series), Some(0.0), "{series}");
     }
@@ -52,8 +53,10 @@ fn a_commit_moves_every_counter_by_what_it_brought() {
         feed.committed(&committed);
         feed.batches_dropped(1);
         feed.offsets_skipped(7);
-        feed.sunk(4);
-        feed.transaction_committed();
+        let sink = feed.sink();
+        sink.committed(4, 2);
+        sink.aborted();
+        sink.lag(17);
     });
     for (series, expected) in [
         ("cdrveil_records_in_total{feed=\"calls\"}", 20.0),
@@ -69,6 +72,9 @@ fn a_commit_moves_every_counter_by_what_it_brought() {
         ("cdrveil_records_dropped_total{feed=\"calls\",rule=\"heartbeat\"}", 2.0),
         ("cdrveil_sink_records_total{feed=\"calls\"}", 4.0),
         ("cdrveil_sink_transactions_total{feed=\"calls\",outcome=\"committed\"}", 1.0),
+        ("cdrveil_sink_transactions_total{feed=\"calls\",outcome=\"aborted\"}", 1.0),
+        ("cdrveil_sink_dead_letters_total{feed=\"calls\"}", 2.0),
+        ("cdrveil_sink_lag_offsets{feed=\"calls\"}", 17.0),
         ("cdrveil_batch_seconds_count{feed=\"calls\"}", 2.0),
         ("cdrveil_batch_seconds_bucket{feed=\"calls\",le=\"0.25\"}", 0.0),
         ("cdrveil_batch_seconds_bucket{feed=\"calls\",le=\"0.5\"}", 2.0),

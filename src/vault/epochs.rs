@@ -175,7 +175,7 @@ pub fn list(site: &Path, vault: Passphrase) -> Result<Vec<EpochLine>, EpochError
 }
 
 /// Before anything changes: with a wrong passphrase the vault must not get ahead of ingest.
-fn check_ingest(site: &Path, passphrase: &Passphrase) -> Result<(), EpochError> {
+pub(super) fn check_ingest(site: &Path, passphrase: &Passphrase) -> Result<(), EpochError> {
     let path = ingest_key_file(site);
     if path.exists() {
         keyfile::read(&path, passphrase)?;
@@ -184,7 +184,7 @@ fn check_ingest(site: &Path, passphrase: &Passphrase) -> Result<(), EpochError> 
 }
 
 /// Writes `ingest/keys.age` unless it says the same already; `true` if it was written.
-fn hand_over(site: &Path, store: &KeyStore, passphrase: &Passphrase) -> Result<bool, EpochError> {
+pub(super) fn hand_over(site: &Path, store: &KeyStore, passphrase: &Passphrase) -> Result<bool, EpochError> {
     let path = ingest_key_file(site);
     let due = keyfile::ring_text(&store.lease());
     // A wrong passphrase must stop here: writing would lock the running ingest out of its own keys.
@@ -221,7 +221,7 @@ fn log(
 }
 
 /// One command at a time changes the vault's keys; a second waits.
-fn lock_vault(site: &Path) -> Result<File, EpochError> {
+pub(super) fn lock_vault(site: &Path) -> Result<File, EpochError> {
     let path = site.join("vault/keys.lock");
     let take = || -> std::io::Result<File> {
         let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)?;
@@ -237,7 +237,7 @@ fn lock_vault(site: &Path) -> Result<File, EpochError> {
     take().map_err(|e| io(&path, &e))
 }
 
-fn io(path: &Path, error: &std::io::Error) -> EpochError {
+pub(super) fn io(path: &Path, error: &std::io::Error) -> EpochError {
     EpochError::Io { path: path.display().to_string(), reason: error.to_string() }
 }
 

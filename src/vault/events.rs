@@ -20,8 +20,17 @@ pub struct Event<'a> {
     pub replaced: Option<String>,
 }
 
+/// A recipient was registered: from now on ingest is handed its keys.
+#[derive(Serialize)]
+pub struct RecipientEvent<'a> {
+    /// RFC 3339, UTC.
+    pub time: String,
+    pub event: &'a str,
+    pub recipient: &'a str,
+}
+
 /// Appends and syncs.
-pub fn append(vault: &Path, events: &[Event<'_>]) -> std::io::Result<()> {
+pub fn append(vault: &Path, events: &[impl Serialize]) -> std::io::Result<()> {
     let mut text = Vec::new();
     for event in events {
         serde_json::to_writer(&mut text, event)?;

@@ -3,11 +3,11 @@
 use super::epoch_key::EpochKey;
 use super::opener::OpeningKey;
 use crate::keyfile::{self, Passphrase, SecretHex, WriteError};
-use crate::keys::{DOMAIN_ANALYTICS, DOMAIN_TALLY, DayKeys, EpochLease, KeyError, KeyRing};
+use crate::keys::{DOMAIN_ANALYTICS, DOMAIN_TALLY, DayKeys, EpochLease, KeyError, KeyRing, recipient_domain};
 use crate::record::time::{Day, Epoch};
 use rand::RngCore;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -55,6 +55,8 @@ pub struct KeyStore {
     file_key: Zeroizing<[u8; 32]>,
     epochs: BTreeMap<Epoch, EpochSecret>,
     days: BTreeMap<Day, DaySecret>,
+    /// Whose keys ingest is handed; the keys themselves are derived from each epoch's.
+    recipients: BTreeSet<String>,
 }
 
 impl KeyStore {
@@ -62,7 +64,14 @@ impl KeyStore {
     pub fn new(path: &Path, passphrase: Passphrase) -> KeyStore {
         let mut file_key = Zeroizing::new([0u8; 32]);
         rand::rng().fill_bytes(&mut *file_key);
-        KeyStore { path: path.to_owned(), passphrase, file_key, epochs: BTreeMap::new(), days: BTreeMap::new() }
+        KeyStore {
+            path: path.to_owned(),
+            passphrase,
+            file_key,
+            epochs: BTreeMap::new(),
+            days: BTreeMap::new(),
+            recipients: BTreeSet::new(),
+        }
     }
 
     pub fn open(path: &Path, passphrase: Passphrase) -> Result<KeyStore, KeyError> {
@@ -79,6 +88,7 @@ impl KeyStore {
             file_key: Zeroizing::new(*file.file_key.expose()),
             epochs: BTreeMap::new(),
             days: BTreeMap::new(),
+            recipients: file.recipients.into_iter().collect(),
         };
         for entry in file.epochs {
             let epoch = entry.epoch.parse().map_err(|()| bad("an epoch"))?;
@@ -103,8 +113,10 @@ impl KeyStore {
             file_key: SecretHex::new(*self.file_key),
             epochs: self.epochs.iter().map(|(epoch, secret)| EpochEntry::of(*epoch, secret)).collect(),
             days: self.days.iter().map(|(day, secret)| DayEntry::of(*day, secret)).collect(),
+            recipients: self.recipients.iter().cloned().collect(),
         };
-        let room = 1024 + file.epochs.len() * 512 + file.days.len() * 256;
+        let names: usize = file.recipients.iter().map(|name| name.len() + 16).sum();
+        let room = 1024 + file.epochs.len() * 512 + file.days.len() * 256 + names;
         keyfile::write(&self.path, &self.passphrase, &keyfile::to_wiped_json(&file, room))
     }
 
@@ -118,6 +130,16 @@ impl KeyStore {
 
     pub fn day(&self, day: Day) -> Option<&DaySecret> {
         self.days.get(&day)
+    }
+
+    /// Names of all recipients, in order.
+    pub fn recipients(&self) -> impl Iterator<Item = &str> {
+        self.recipients.iter().map(String::as_str)
+    }
+
+    /// Registers a recipient; `false` if it is there.
+    pub fn add_recipient(&mut self, name: &str) -> bool {
+        self.recipients.insert(name.to_owned())
     }
 
     /// Adds an epoch with a random key and key pairs for each of its days; `false` if it is there.
@@ -155,7 +177,7 @@ impl KeyStore {
                 .epochs
                 .iter()
                 .filter(|(epoch, _)| leased(epoch))
-                .map(|(epoch, s)| (*epoch, s.lease(*epoch)))
+                .map(|(epoch, s)| (*epoch, s.lease(*epoch, &self.recipients)))
                 .collect(),
             days: self.days.iter().filter(|(day, _)| leased(&day.epoch())).map(|(day, s)| (*day, s.lease())).collect(),
         }
@@ -163,12 +185,14 @@ impl KeyStore {
 }
 
 impl EpochSecret {
-    fn lease(&self, epoch: Epoch) -> EpochLease {
+    fn lease(&self, epoch: Epoch, recipients: &BTreeSet<String>) -> EpochLease {
+        let key = |name: &String| (name.clone(), self.key.domain(&recipient_domain(name), epoch));
         EpochLease {
             generation: self.generation,
             analytics: self.key.domain(DOMAIN_ANALYTICS, epoch),
             tally: self.key.domain(DOMAIN_TALLY, epoch),
             identities: self.identities.public(),
+            recipients: recipients.iter().map(key).collect(),
         }
     }
 }
@@ -188,6 +212,8 @@ struct StoreFile {
     file_key: SecretHex,
     epochs: Vec<EpochEntry>,
     days: Vec<DayEntry>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    recipients: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]

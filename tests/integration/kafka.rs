@@ -13,6 +13,7 @@ mod ports;
 mod refused;
 mod scene;
 mod shapes;
+mod sinks;
 mod stops;
 mod topics;
 mod toxiproxy;

@@ -1,9 +1,9 @@
-"""kafka_recount.py SITE FEED TRUTH KEYS.json: does a site hold every record of some topics exactly once?
+"""kafka_recount.py SITE FEED TRUTH KEYS.json [BROKERS VEILED_TOPIC RECIPIENT [DEAD_LETTER_TOPIC]]: does a site hold every record of some topics exactly once?
 
 TRUTH is what kafka_produce.py wrote (less what retention took: lost.json), KEYS.json the epoch keys in hex by month. Every row of lake/cdr, every cell of
 lake/tally, every blind index of vault/evidence, every pseudonym of vault/identities and every place in
 vault/quarantine is worked out anew from the truth, as a multiset, and compared; the batch log must be whole, and the
-tables hold the files of its manifests and no others. Nothing here is cdrveil's own code.
+tables hold the files of its manifests and no others. With a sink, its topics are read too: veiled_recount.py. Nothing here is cdrveil's own code.
 
 Prints the counts, and by partition the next offset of the batch log."""
 
@@ -18,6 +18,7 @@ from oracle import IDENTIFIERS, TABLES, answer, check, files, table
 from recount import CLASSES, Recount, compare_cdr, compare_tally, parties
 from oracle import lp
 import hmac
+import veiled_recount
 
 DURATIONS = [0, 1, 10, 30, 60, 120, 300, 600, 1800, 3600]
 CHARGES = [0, 1, 100_000, 500_000, 1_000_000, 5_000_000, 20_000_000, 100_000_000]
@@ -152,10 +153,11 @@ def quarantine(site: str, feed: str, logs: dict[str, list[dict]], refused: list[
 
 
 def main() -> None:
-    site, feed, truth, keys = sys.argv[1:]
+    site, feed, truth, keys, *sink = sys.argv[1:]
     logs = manifests(site, feed)
     tables_hold_the_manifests(site, feed, logs)
-    expected = Expected(json.loads(Path(keys).read_text()))
+    epoch_keys = json.loads(Path(keys).read_text())
+    expected = Expected(epoch_keys)
     gaps = Path(truth, "lost.json")
     lost = json.loads(gaps.read_text()) if gaps.exists() else []
     with open(Path(truth, "records.csv"), newline="") as file:
@@ -177,10 +179,11 @@ def main() -> None:
     identities = set(sealed_once(site, "vault/identities", "epoch", "pseudonym"))
     check(identities == expected.identities, f"{len(identities ^ expected.identities)} identities differ")
     quarantine(site, feed, logs, refused)
+    sink = {"sink": veiled_recount.recount(site, feed, expected.cdr, epoch_keys, refused, sink)} if sink else {}
     positions = {name: log[-1]["stream"]["next_offset"] for name, log in logs.items() if log and log[-1].get("stream")}
     skipped = {name: sum((m.get("stream") or {}).get("skipped", 0) for m in log) for name, log in logs.items()}
     answer({"records": expected.rows, "refused": len(refused), "sensitive": expected.sensitive, "positions": positions,
-            "skipped": {name: n for name, n in skipped.items() if n}, "batches": sum(map(len, logs.values()))})
+            "skipped": {name: n for name, n in skipped.items() if n}, "batches": sum(map(len, logs.values())), **sink})
 
 
 main()

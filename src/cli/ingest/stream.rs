@@ -1,6 +1,6 @@
 //! `cdrveil ingest` on a feed of Kafka topics: what it is told, and what it tells.
 
-use super::{IngestArgs, feed, limits, measured, orphan_after_ms, print_summary, sweep, workers};
+use super::{IngestArgs, feed, limits, measured, orphan_after_ms, print_summary, sink, sweep, workers};
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
 use crate::cli::metered::{committed, serve_metrics};
@@ -14,6 +14,7 @@ use crate::shutdown::Stop;
 use crate::source::kafka::consumer::TopicPartition;
 use crate::telemetry::{self, Committed, Health};
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,42 +35,106 @@ pub(super) fn ingest(
     let begun = Instant::now();
     let feed = Arc::new(feed(configured, &site.cubes, args.accept_late)?);
     let keys = context.ingest_keys()?;
-    let setting = Setting {
-        site: &context.site_dir,
-        feed,
-        keys: &keys,
-        clock: &*context.clock,
-        workers: workers(site),
-        forget_open: false,
-        orphan_after_ms: orphan_after_ms(site),
-    };
-    let (metrics, health) = serve_metrics(site, &setting.feed)?;
+    let (metrics, health) = serve_metrics(site, &feed)?;
     let stop = Stop::on_signals(site.ingest.stop_within)
         .map_err(|e| CliError::failed(format!("cannot listen for signals: {e}")))?;
-    let mut engine = Engine::without_lanes(setting)?;
-    sweep(&engine, context);
-    let stream = Stream {
+    let mut sink = None;
+    if let Some(settings) = &site.kafka_sink {
+        let (feed, keys, metrics) = (Arc::clone(&feed), keys.another()?, metrics.sink());
+        sink = Some(sink::Sink { args, configured, kafka, settings, site, context, feed, keys, metrics });
+    }
+    let lake = {
+        let (stop, health, name) = (stop.clone(), health.clone(), configured.name.clone());
+        let setting = Setting {
+            site: &context.site_dir,
+            feed,
+            keys: &keys,
+            clock: &*context.clock,
+            workers: workers(site),
+            forget_open: false,
+            orphan_after_ms: orphan_after_ms(site),
+        };
+        move || {
+            let observer = Measured { teller: Teller::new(&name, context), metrics, health: health.clone() };
+            let stop = || {
+                health.moved();
+                stop.is_asked()
+            };
+            lake(setting, &stream(args, configured, kafka, site), &stop, observer, context)
+        }
+    };
+    let (summary, sink) = match sink {
+        None => (lake()?, None),
+        // Nothing of the lake is opened.
+        Some(sink) if !sink.settings.lake => {
+            let summary = Summary { feed: configured.name.clone(), ..Summary::default() };
+            (summary, Some(sink.run(&stop, Some(health))?))
+        }
+        Some(sink) => {
+            let (summary, sink) = beside(&stop, lake, || sink.run(&stop, None))?;
+            (summary, Some(sink))
+        }
+    };
+    Ok(measured(Summary { sink, ..summary }, begun))
+}
+
+fn stream<'a>(args: &IngestArgs, configured: &'a Feed, kafka: &'a KafkaFeed, site: &Site) -> Stream<'a> {
+    Stream {
         cluster: &kafka.cluster,
         topics: &kafka.topics,
         group: &kafka.group,
-        start: match kafka.start {
-            Start::Earliest => stream::Start::Earliest,
-            Start::Latest => stream::Start::Latest,
-        },
+        start: start(kafka),
         skip_lost: kafka.lost_offsets == LostOffsets::Skip,
         columns: &configured.columns,
         limits: limits(site).of_messages(kafka.max_message_bytes),
         commit_interval: site.ingest.commit_interval,
         stop_within: site.ingest.stop_within,
         until_idle: args.until_idle.map(Duration::from_secs),
-    };
-    let mut observer = Measured { teller: Teller::new(&configured.name, context), metrics, health: health.clone() };
-    let stop = || {
-        health.moved();
-        stop.is_asked()
-    };
-    stream::run(&mut engine, &stream, &stop, &mut observer)?;
-    Ok(measured(std::mem::take(&mut engine.summary), begun))
+    }
+}
+
+pub(super) fn start(kafka: &KafkaFeed) -> stream::Start {
+    match kafka.start {
+        Start::Earliest => stream::Start::Earliest,
+        Start::Latest => stream::Start::Latest,
+    }
+}
+
+fn lake(
+    setting: Setting<'_>,
+    stream: &Stream<'_>,
+    stop: &dyn Fn() -> bool,
+    mut observer: Measured,
+    context: &Context,
+) -> Result<Summary, CliError> {
+    let mut engine = Engine::without_lanes(setting)?;
+    sweep(&engine, context);
+    stream::run(&mut engine, stream, stop, &mut observer)?;
+    Ok(std::mem::take(&mut engine.summary))
+}
+
+/// Both to their end, each in a thread. When one fails, the other is asked to stop.
+fn beside<A, B: Send>(
+    stop: &Stop,
+    lake: impl FnOnce() -> Result<A, CliError>,
+    sink: impl FnOnce() -> Result<B, CliError> + Send,
+) -> Result<(A, B), CliError> {
+    let (lake, sink) = std::thread::scope(|scope| {
+        let sink = scope.spawn(|| to_its_end(stop, sink));
+        let lake = to_its_end(stop, lake);
+        (lake, sink.join().unwrap_or_else(|_| Err(defect())))
+    });
+    Ok((lake?, sink?))
+}
+
+/// A side that fails, be it by a defect, must not leave the other running as if nothing were.
+fn to_its_end<T>(stop: &Stop, side: impl FnOnce() -> Result<T, CliError>) -> Result<T, CliError> {
+    catch_unwind(AssertUnwindSafe(side)).unwrap_or_else(|_| Err(defect())).inspect_err(|_| stop.ask())
+}
+
+fn defect() -> CliError {
+    CliError::failed("a defect in cdrveil ended the run (its place is on standard error)")
+        .fix("what was committed stays; the rest is read again at the next start")
 }
 
 /// Prints the summary of a stream: positions in place of files.
@@ -256,5 +321,35 @@ impl Drop for Teller {
             Some(line) => line.finish_and_clear(),
             None => self.tell_commits(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A side that goes on until it is asked to stop.
+    fn endless(stop: &Stop) -> Result<(), CliError> {
+        while !stop.is_asked() {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_side_that_fails_or_breaks_asks_the_other_to_stop() {
+        let fails = || Err::<(), _>(CliError::failed("no broker"));
+        let breaks = || -> Result<(), CliError> { panic!("a defect") };
+        let message = |ended: Result<((), ()), CliError>| ended.unwrap_err().message().to_owned();
+        let stop = Stop::default();
+        assert_eq!(message(beside(&stop, || endless(&stop), fails)), "no broker");
+        let stop = Stop::default();
+        assert_eq!(message(beside(&stop, fails, || endless(&stop))), "no broker");
+        let stop = Stop::default();
+        assert!(message(beside(&stop, || endless(&stop), breaks)).contains("defect"));
+        let stop = Stop::default();
+        assert!(message(beside(&stop, breaks, || endless(&stop))).contains("defect"));
+        let stop = Stop::default();
+        assert!(beside(&stop, || Ok(()), || Ok(())).is_ok() && !stop.is_asked());
     }
 }

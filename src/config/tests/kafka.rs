@@ -185,6 +185,7 @@ fn what_does_not_fit_is_refused_with_line_and_fix() {
             "are one topic",
             "their own",
         ),
+        (stream(&SINK.replace("cdr.veiled", "cdr.voice")), 10, "is a topic that feed `stream` reads", "of its own"),
         (sink("").replace("topic = \"cdr.veiled\"\n", ""), 5, "neither `topic` nor", "topic ="),
         (sink("").replace("\"desk\"", "\"The Desk\""), 9, "lower-case letters", "correct"),
         (sink("").replace("recipient = \"desk\"\n", ""), 5, "recipient` is missing", "recipient ="),

@@ -1,6 +1,8 @@
 //! A member of a consumer group that decides nothing: who assigns and revokes is told to the
 //! caller, who says where each partition is read from. What the group remembers serves lag tools.
 
+pub mod group;
+
 use crate::kafka::{Cluster, KafkaError, Link};
 use rdkafka::Statistics;
 use rdkafka::client::{ClientContext, OAuthToken};

@@ -3,7 +3,7 @@
 use super::cluster::shared;
 use super::scene::{Scene, Settings};
 use crate::twin::chance;
-use cdrveil::failpoint::STEPS;
+use cdrveil::failpoint::{SINK_STEPS, STEPS};
 use rand::Rng;
 use rand::seq::IndexedRandom;
 use std::collections::BTreeMap;
@@ -33,6 +33,7 @@ fn torture(wanted: u32) {
     let rate = RATE.to_string();
     let topic = &scene.topics[0];
     let mut producer = scene.producer(topic, RATE * 30, &["--shape", "mixed", "--rate", &rate]);
+    let steps = [&STEPS[..], &SINK_STEPS[..], &SINK_STEPS[..]].concat();
     let mut hits: BTreeMap<&str, u32> = BTreeMap::new();
     let mut missed = 0;
     while hits.values().sum::<u32>() < wanted {
@@ -40,7 +41,7 @@ fn torture(wanted: u32) {
             producer.end();
             producer = scene.producer(topic, RATE * 30, &["--shape", "mixed", "--rate", &rate]);
         }
-        let step = *STEPS.choose(&mut rng).unwrap();
+        let step = *steps.choose(&mut rng).unwrap();
         if rng.random_bool(0.4) {
             let pipeline = scene.start(scene.ingest());
             std::thread::sleep(Duration::from_millis(rng.random_range(500..5_000)));

@@ -36,6 +36,9 @@ pub struct Settings {
     pub header: bool,
     /// A `cdr.veiled` topic is written, too.
     pub sink: bool,
+    /// More of `[sinks.kafka]`, line by line; a topic of dead letters.
+    pub sink_lines: Vec<String>,
+    pub dead_letter: Option<String>,
     /// More of `[sinks.kafka.options]`.
     pub sink_options: Vec<(&'static str, String)>,
 }
@@ -65,7 +68,6 @@ impl Scene {
     /// The same over topics that are there, reached at `brokers`.
     pub fn on(brokers: String, topics: Vec<String>, veiled: String, settings: Settings) -> Scene {
         let home = Site::of_country("BE");
-        let settings = Settings { sink: false, ..settings }; // There is none yet.
         if settings.sink {
             let added = home.run_vault(["recipient", "add", RECIPIENT]);
             assert_eq!(added.code, 0, "{}", added.stderr);
@@ -121,6 +123,10 @@ impl Scene {
         if self.settings.sink {
             writeln!(text, "\n[sinks.kafka]\nbrokers = {brokers_list}\ntopic = \"{}\"", self.veiled).unwrap();
             writeln!(text, "transactional_id = \"{}\"\nrecipient = \"{RECIPIENT}\"", self.group).unwrap();
+            writeln!(text, "{}", self.settings.sink_lines.join("\n")).unwrap();
+            if let Some(topic) = &self.settings.dead_letter {
+                writeln!(text, "dead_letter = {topic:?}").unwrap();
+            }
             writeln!(text, "\n[sinks.kafka.options]").unwrap();
             options(&mut text, self.settings.options.iter().chain(&self.settings.sink_options).cloned());
         }
@@ -211,7 +217,7 @@ impl Scene {
         let mut script = site::script("kafka_recount.py");
         script.arg(self.home.dir()).arg(FEED).arg(self.truth()).arg(&keys);
         if self.settings.sink {
-            script.args([&self.direct, &self.veiled, RECIPIENT]);
+            script.args([&self.direct, &self.veiled, RECIPIENT]).args(&self.settings.dead_letter);
         }
         let run = Run::of(&mut script);
         assert_eq!(run.code, 0, "{when}\n{}\n{}", run.stdout, run.stderr);
