@@ -15,6 +15,7 @@ mod metered;
 pub mod init;
 
 pub mod passphrase;
+pub mod quarantine;
 pub mod query;
 pub mod steward;
 pub mod sweep;
@@ -48,6 +49,7 @@ Examples:
   cdrveil init /srv/cdr --country BE       make a site: configuration, keys, inboxes
   cdrveil check --site /srv/cdr            is the configuration right?
   cdrveil ingest --site /srv/cdr --feed asterisk Master.csv
+  cdrveil quarantine list --site /srv/cdr  what was refused, and why
   cdrveil steward --site /srv/cdr --once   release what is complete
   cdrveil query --site /srv/cdr --sql \"SELECT * FROM traffic_hourly LIMIT 10\"
   cdrveil generate --records 1000 | head   synthetic records to try it on
@@ -74,6 +76,7 @@ pub enum Command {
     Query(query::QueryArgs),
     Generate(generate::GenerateArgs),
     Ingest(ingest::IngestArgs),
+    Quarantine(quarantine::QuarantineArgs),
     Completions(completions::CompletionsArgs),
 }
 
@@ -100,6 +103,7 @@ pub struct CdrveilVault {
 pub enum VaultCommand {
     Epoch(epoch::EpochArgs),
     Sweep(sweep::SweepArgs),
+    Quarantine(quarantine::release::VaultQuarantineArgs),
     Completions(completions::CompletionsArgs),
 }
 
@@ -112,6 +116,7 @@ pub fn main() -> ExitCode {
             Command::Init(args) => init::run(args, &context),
             Command::Check(args) => check::run(args, &context),
             Command::Ingest(args) => ingest::run(args, &context),
+            Command::Quarantine(args) => quarantine::run(args, &context),
             Command::Steward(args) => steward::run(args, &context),
             Command::Query(args) => query::run(args, &context),
             Command::Generate(args) => {
@@ -129,6 +134,7 @@ pub fn vault_main() -> ExitCode {
         match parsed.command {
             VaultCommand::Epoch(args) => epoch::run(args, &context),
             VaultCommand::Sweep(args) => sweep::run(&args, &context),
+            VaultCommand::Quarantine(args) => quarantine::release::run(args, &context),
             VaultCommand::Completions(args) => completions::run(args, CdrveilVault::command(), &context),
         }
     })

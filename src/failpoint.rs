@@ -25,6 +25,10 @@ pub const STEPS: [&str; 15] = [
     "recover.done",
 ];
 
+/// Steps of a replay beside those of its batch: in the vault, before a record is released; then in
+/// ingest, when every record of a batch was judged.
+pub const REPLAY_STEPS: [&str; 2] = ["vault.release", "replay.judged"];
+
 struct Armed {
     step: String,
     left: AtomicU64,

@@ -10,4 +10,5 @@ pub mod epochs;
 pub mod events;
 pub mod keystore;
 pub mod opener;
+pub mod quarantine;
 pub mod sealed_epochs;

@@ -50,7 +50,7 @@ impl Desk {
         match parsed.command {
             VaultCommand::Epoch(args) => epoch::run(args, context),
             VaultCommand::Sweep(args) => sweep::run(&args, context),
-            VaultCommand::Completions(_) => unreachable!("not used here"),
+            VaultCommand::Quarantine(_) | VaultCommand::Completions(_) => unreachable!("not used here"),
         }
     }
 }

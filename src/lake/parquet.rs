@@ -5,8 +5,8 @@ use super::delta::AddFile;
 use super::durable::{create_folders, sync_folder};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
-use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use std::collections::BTreeMap;
@@ -73,4 +73,18 @@ pub fn read_file(path: &Path) -> Result<Vec<RecordBatch>, LakeError> {
     let reader =
         ParquetRecordBatchReaderBuilder::try_new(file).and_then(|b| b.build()).map_err(|e| refused(e.to_string()))?;
     reader.collect::<Result<Vec<_>, _>>().map_err(|e| refused(e.to_string()))
+}
+
+/// Batches of a data file with these columns only, in the order of the file.
+pub fn read_columns(
+    path: &Path,
+    columns: &[&str],
+) -> Result<impl Iterator<Item = Result<RecordBatch, LakeError>> + use<>, LakeError> {
+    let file = File::open(path).map_err(LakeError::io("cannot open", path))?;
+    let owned = path.to_owned();
+    let refused = move |e: String| LakeError::Table { path: owned.clone(), reason: e };
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| refused(e.to_string()))?;
+    let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
+    let reader = builder.with_projection(mask).build().map_err(|e| refused(e.to_string()))?;
+    Ok(reader.map(move |batch| batch.map_err(|e| refused(e.to_string()))))
 }

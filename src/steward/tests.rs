@@ -86,6 +86,8 @@ impl Site {
             open: vec![],
             append: Vec::new(),
             stream: None,
+            headers: Vec::new(),
+            replay: None,
         };
         BatchLog::new(&self.steward.lake, "f", "0").put(&manifest).unwrap();
     }

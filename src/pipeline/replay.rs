@@ -1,0 +1,253 @@
+//! Refused records once more: through the feed's present mapping and profile, into a batch of the
+//! feed's partition `replay`, which says what became of each.
+//!
+//! A record is judged first and staged only if it passes, so a batch of this partition never
+//! refuses anything: what fails again stays where it is, under its old row, and is not counted in.
+//! Exactly once, as everywhere, by the manifest's number: whoever finds it taken reads again which
+//! records are resolved.
+
+use super::PipelineError;
+use super::block::Work;
+use super::engine::Engine;
+use super::lane::LaneId;
+use super::round::Fate;
+use crate::failpoint;
+use crate::lake::batches::Source;
+use crate::lake::resolved::{Handle, Outcome, REPLAY, Replay, Resolved};
+use crate::normalise::Accept;
+use crate::record::reject::Reason;
+use crate::sink::SinkError;
+use crate::source::Limits;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+mod discard;
+mod reading;
+
+pub use discard::discard;
+
+/// A refused record as the vault released it. No `Debug`: it holds a record in clear, and is wiped
+/// when dropped.
+pub struct Opened {
+    pub handle: Handle,
+    /// What it had been refused for.
+    pub reason: Reason,
+    /// From 1, as in `vault/quarantine`.
+    pub line: i64,
+    pub bytes: Zeroizing<Vec<u8>>,
+}
+
+/// What a replay needs to know beside the feed.
+pub struct Rules {
+    /// Column names for all records, whatever header they stood under; empty for none.
+    pub given_columns: Vec<String>,
+    /// Of the feed's messages without a header line.
+    pub configured_columns: Vec<String>,
+    pub limits: Limits,
+    /// For messages that could not be taken apart; none for feeds of files, which have no such thing.
+    pub message_limits: Option<Limits>,
+    /// Judge only.
+    pub dry_run: bool,
+}
+
+/// What became of the records so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Replayed {
+    /// Records that passed, and the rows of `cdr` that they became.
+    pub veiled: u64,
+    pub rows: u64,
+    /// Records that the mapping now leaves out by a named rule.
+    pub dropped: u64,
+    pub refused_by: BTreeMap<&'static str, u64>,
+    /// Resolved by somebody else since they were selected.
+    pub already_resolved: u64,
+    pub batches: u64,
+}
+
+/// How one record fares under the present mapping and profile.
+#[derive(Clone, Copy)]
+enum Verdict {
+    Passes { rows: u64 },
+    Drops,
+    Refused(Reason),
+}
+
+/// A feed's partition `replay` at work.
+pub struct Replayer<'e, 'a> {
+    engine: &'e mut Engine<'a>,
+    lane: LaneId,
+    rules: Rules,
+    recorded: HashMap<[u8; 16], Arc<[String]>>,
+    pub replayed: Replayed,
+}
+
+impl<'e, 'a> Replayer<'e, 'a> {
+    /// Opens the partition, finishes what its newest manifest began, and looks up the header rows
+    /// that the records of these blocks stood under.
+    ///
+    /// # Errors
+    /// `JoinsInReplay` for feeds whose records are halves; `NoColumns` if records are read by
+    /// column names and nothing says theirs. Nothing was opened or loaded then.
+    pub fn open(
+        engine: &'e mut Engine<'a>,
+        rules: Rules,
+        selected: &[(Handle, Reason)],
+    ) -> Result<Replayer<'e, 'a>, PipelineError> {
+        let feed = Arc::clone(&engine.setting.feed);
+        if feed.mapping.joins() {
+            return Err(PipelineError::JoinsInReplay { feed: feed.name.clone() });
+        }
+        let mut recorded = HashMap::new();
+        let fixed = !rules.given_columns.is_empty();
+        if feed.mapping.has_header() && !fixed {
+            let records = || selected.iter().filter(|(_, reason)| !is_message(*reason));
+            let blocks: HashSet<[u8; 16]> = records().map(|(handle, _)| handle.block).collect();
+            recorded = reading::recorded_columns(engine, &blocks)?;
+            let unknown = records().filter(|(handle, _)| !recorded.contains_key(&handle.block)).count();
+            if unknown > 0 && rules.configured_columns.is_empty() {
+                return Err(PipelineError::NoColumns { feed: feed.name.clone(), count: unknown });
+            }
+        }
+        let lane = engine.open_lane(REPLAY)?;
+        Ok(Replayer { engine, lane, rules, recorded, replayed: Replayed::default() })
+    }
+
+    /// Replays these records in one batch, however often another process comes first.
+    pub fn take(&mut self, mut records: Vec<Opened>) -> Result<(), PipelineError> {
+        loop {
+            let resolved = self.resolved()?;
+            let before = records.len();
+            records.retain(|r| resolved.decision(r.handle).is_none());
+            self.replayed.already_resolved += (before - records.len()) as u64;
+            if records.is_empty() {
+                return Ok(());
+            }
+            let verdicts = self.judge(&records)?;
+            failpoint::reached("replay.judged");
+            if self.rules.dry_run {
+                self.engine.drop_stage(self.lane)?;
+            } else if !self.commit(&records, &verdicts)? {
+                continue;
+            }
+            self.count(&verdicts);
+            return Ok(());
+        }
+    }
+
+    fn resolved(&self) -> Result<Resolved, PipelineError> {
+        let setting = &self.engine.setting;
+        Ok(Resolved::of_feed(&setting.site.join("lake"), &setting.feed.name)?)
+    }
+
+    /// Decodes and normalises; nothing is kept but the verdicts, one for each record.
+    fn judge(&mut self, records: &[Opened]) -> Result<Vec<Verdict>, PipelineError> {
+        let feed = Arc::clone(&self.engine.setting.feed);
+        let keys = Arc::clone(self.engine.keys());
+        // Those of the batch that the records would go into: judged now as they are judged then.
+        let (earliest_ms, latest_ms) = self.engine.batch(self.lane).window;
+        let accept = Accept { earliest_ms, latest_ms, epochs: &keys.epochs };
+        let mut verdicts: Vec<Verdict> = records.iter().map(|r| self.beforehand(r)).collect();
+        for piece in self.pieces(records, &verdicts)? {
+            let decoded = piece.decoder.decode(piece.batch);
+            let (_clear, rejects) = feed.normaliser.normalise(&decoded, &accept);
+            let index = |record: u32| decoded.place(record).offset as usize;
+            for record in &decoded.rows {
+                let verdict = &mut verdicts[index(*record)];
+                *verdict = match *verdict {
+                    Verdict::Passes { rows } => Verdict::Passes { rows: rows + 1 },
+                    Verdict::Drops => Verdict::Passes { rows: 1 },
+                    refused @ Verdict::Refused(_) => refused,
+                };
+            }
+            // One that holds several records passes whole or not at all.
+            for reject in decoded.rejects.iter().chain(&rejects) {
+                verdicts[index(reject.record)] = Verdict::Refused(reject.reason);
+            }
+        }
+        Ok(verdicts)
+    }
+
+    /// Of a record that is not even looked at; else that nothing is known of it yet.
+    fn beforehand(&self, record: &Opened) -> Verdict {
+        match record.reason {
+            // Cut into pieces as it came: a piece may look like a record, and is none.
+            Reason::RecordTooLong => Verdict::Refused(Reason::RecordTooLong),
+            reason if is_message(reason) && self.rules.message_limits.is_none() => Verdict::Refused(reason),
+            _ => Verdict::Drops,
+        }
+    }
+
+    /// Stages what passes and commits it with the record of all verdicts. False: another process
+    /// was first, and nothing of this was loaded.
+    fn commit(&mut self, records: &[Opened], verdicts: &[Verdict]) -> Result<bool, PipelineError> {
+        for piece in self.pieces(records, verdicts)? {
+            self.engine.submit_to(self.lane, Work::Raw(piece.batch, piece.decoder), piece.continuation)?;
+        }
+        self.engine.drain()?;
+        let passed = records.iter().zip(verdicts).filter(|(_, v)| !matches!(v, Verdict::Refused(_)));
+        let bytes = passed.map(|(r, _)| r.bytes.len() as u64).sum();
+        let expected: u64 = verdicts.iter().map(|v| if let Verdict::Passes { rows } = v { *rows } else { 0 }).sum();
+        let replay = decided(records, verdicts);
+        let batch = self.engine.batch(self.lane);
+        if (batch.counts.veiled, batch.counts.quarantined) != (expected, 0) {
+            self.engine.drop_stage(self.lane)?;
+            return Err(SinkError::Unbalanced.into());
+        }
+        // They stood among others when they came; alone they would only show gaps.
+        batch.sequences.clear();
+        batch.sources.push(Source { file: None, offset: 0, bytes, records: batch.counts.records_in });
+        batch.replay = Some(replay);
+        let settled = self.engine.commit_round(true)?;
+        Ok(settled.iter().any(|s| s.lane == self.lane && matches!(s.fate, Fate::Committed { .. })))
+    }
+
+    fn count(&mut self, verdicts: &[Verdict]) {
+        for verdict in verdicts {
+            match verdict {
+                Verdict::Passes { rows } => {
+                    self.replayed.veiled += 1;
+                    self.replayed.rows += rows;
+                }
+                Verdict::Drops => self.replayed.dropped += 1,
+                Verdict::Refused(reason) => *self.replayed.refused_by.entry(reason.code()).or_default() += 1,
+            }
+        }
+        self.replayed.batches += u64::from(!self.rules.dry_run);
+    }
+}
+
+/// A whole message that could not be taken apart, not a record in it.
+fn is_message(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::MessageBomb
+            | Reason::MessageDamaged
+            | Reason::MessageUnsupported
+            | Reason::MessageTooLong
+            | Reason::MessageHeader
+    )
+}
+
+fn decided(records: &[Opened], verdicts: &[Verdict]) -> Replay {
+    let outcomes = records.iter().zip(verdicts).filter_map(|(record, verdict)| {
+        let outcome = match verdict {
+            Verdict::Passes { .. } => Outcome::Veiled,
+            Verdict::Drops => Outcome::Dropped,
+            Verdict::Refused(_) => return None,
+        };
+        Some((record.handle, outcome, record.reason.code()))
+    });
+    let mut replay = Replay::of(outcomes);
+    for verdict in verdicts {
+        if let Verdict::Refused(reason) = verdict {
+            *replay.refused_by.entry(reason.code().to_owned()).or_default() += 1;
+        }
+    }
+    replay.uid = uid();
+    replay
+}
+
+fn uid() -> u32 {
+    rustix::process::getuid().as_raw()
+}
