@@ -49,7 +49,7 @@ pub async fn scan(
     columns.extend(sizes.then_some("sealed"));
     for (arrival, file) in files_by_day(dir).await? {
         if wanted(arrival) {
-            for batch in read_columns(&file.path, &columns)? {
+            for batch in read_columns(&file.path, &columns, None)? {
                 visit_batch(&file.path, arrival, &batch?, sizes, &mut visit)?;
             }
         }

@@ -140,6 +140,8 @@ pub struct Decision {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Resolved {
     blocks: HashMap<[u8; 16], BTreeMap<u32, Decision>>,
+    /// The newest manifest that was taken, by feed.
+    taken: BTreeMap<String, u64>,
 }
 
 impl Resolved {
@@ -155,7 +157,7 @@ impl Resolved {
         let mut resolved = Resolved::default();
         for (feed, partition) in batches::partitions(lake)? {
             if partition == REPLAY {
-                resolved.take_feed(lake, &feed)?;
+                resolved.follow(lake, &feed)?;
             }
         }
         Ok(resolved)
@@ -164,8 +166,26 @@ impl Resolved {
     /// The decisions on one feed's refused records.
     pub fn of_feed(lake: &Path, feed: &str) -> Result<Resolved, LakeError> {
         let mut resolved = Resolved::default();
-        resolved.take_feed(lake, feed)?;
+        resolved.follow(lake, feed)?;
         Ok(resolved)
+    }
+
+    /// Takes up what was decided on this feed's records since the last time; as durable as `read`.
+    pub fn follow(&mut self, lake: &Path, feed: &str) -> Result<(), LakeError> {
+        let log = BatchLog::new(lake, feed, REPLAY);
+        log.sync()?;
+        let from = self.taken.get(feed).copied().unwrap_or(0);
+        for number in log.numbers()?.into_iter().filter(|n| *n > from) {
+            let manifest = log.read(number)?;
+            if let Some(replay) = &manifest.replay {
+                self.take(replay, manifest.committed_ms).ok_or_else(|| LakeError::Manifest {
+                    path: log.folder().join(format!("{number:020}.json")),
+                    reason: "a block under `replay` is not 32 hex digits".into(),
+                })?;
+            }
+            self.taken.insert(feed.to_owned(), number);
+        }
+        Ok(())
     }
 
     /// What was decided on a row; `None` while it waits.
@@ -180,21 +200,6 @@ impl Resolved {
 
     pub fn is_empty(&self) -> bool {
         self.blocks.is_empty()
-    }
-
-    fn take_feed(&mut self, lake: &Path, feed: &str) -> Result<(), LakeError> {
-        let log = BatchLog::new(lake, feed, REPLAY);
-        log.sync()?;
-        for number in log.numbers()? {
-            let manifest = log.read(number)?;
-            if let Some(replay) = &manifest.replay {
-                self.take(replay, manifest.committed_ms).ok_or_else(|| LakeError::Manifest {
-                    path: log.folder().join(format!("{number:020}.json")),
-                    reason: "a block under `replay` is not 32 hex digits".into(),
-                })?;
-            }
-        }
-        Ok(())
     }
 
     fn take(&mut self, replay: &Replay, committed_ms: i64) -> Option<()> {
@@ -298,6 +303,11 @@ mod tests {
         }
         assert_eq!((outcome(&all, handle(9, 0)), outcome(&of_a, handle(9, 0))).1, None);
         assert_eq!((all.len(), of_a.len()), (5, 4));
+        let mut following = of_a;
+        put(lake.path(), &manifest("a", 4, Some(Replay::of([(handle(1, 4), Outcome::Dropped, "x")]))));
+        following.follow(lake.path(), "a").unwrap();
+        assert_eq!(outcome(&following, handle(1, 4)), Some((Outcome::Dropped, 4000)));
+        assert_eq!(following, Resolved::of_feed(lake.path(), "a").unwrap());
     }
 
     #[test]

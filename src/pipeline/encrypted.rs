@@ -31,3 +31,33 @@ fn cipher(keys: &Keys, purpose: &[u8]) -> Aes256Gcm {
     let key = Zeroizing::new(keyed_bytes(&keys.ring.file_key, purpose));
     Aes256Gcm::new_from_slice(&*key).expect("32 bytes")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::KeyRing;
+    use std::collections::BTreeMap;
+
+    fn keys(byte: u8) -> Keys {
+        let (epochs, days) = (BTreeMap::new(), BTreeMap::new());
+        Keys::new(KeyRing { file_key: Zeroizing::new([byte; 32]), epochs, days })
+    }
+
+    #[test]
+    fn a_text_is_read_back_under_its_key_and_purpose_only() {
+        let text = encrypt(&keys(1), b"a", b"start,a_number").unwrap();
+        assert_eq!(decrypt(&keys(1), b"a", &text).as_deref(), Some(&b"start,a_number"[..]));
+        assert_ne!(text, encrypt(&keys(1), b"a", b"start,a_number").unwrap(), "equal texts look different");
+        assert!(!text.contains("number") && text.bytes().all(|b| b.is_ascii_hexdigit()));
+        let cut = &text[..text.len() - 2];
+        for (keys, purpose, text) in [
+            (keys(2), &b"a"[..], &*text),
+            (keys(1), b"b", &text),
+            (keys(1), b"a", cut),
+            (keys(1), b"a", ""),
+            (keys(1), b"a", "zz"),
+        ] {
+            assert_eq!(decrypt(&keys, purpose, text), None);
+        }
+    }
+}

@@ -79,6 +79,7 @@ pub struct Replayer<'e, 'a> {
     lane: LaneId,
     rules: Rules,
     recorded: HashMap<[u8; 16], Arc<[String]>>,
+    resolved: Resolved,
     pub replayed: Replayed,
 }
 
@@ -110,15 +111,16 @@ impl<'e, 'a> Replayer<'e, 'a> {
             }
         }
         let lane = engine.open_lane(REPLAY)?;
-        Ok(Replayer { engine, lane, rules, recorded, replayed: Replayed::default() })
+        Ok(Replayer { engine, lane, rules, recorded, resolved: Resolved::default(), replayed: Replayed::default() })
     }
 
     /// Replays these records in one batch, however often another process comes first.
     pub fn take(&mut self, mut records: Vec<Opened>) -> Result<(), PipelineError> {
         loop {
-            let resolved = self.resolved()?;
+            let setting = &self.engine.setting;
+            self.resolved.follow(&setting.site.join("lake"), &setting.feed.name)?;
             let before = records.len();
-            records.retain(|r| resolved.decision(r.handle).is_none());
+            records.retain(|r| self.resolved.decision(r.handle).is_none());
             self.replayed.already_resolved += (before - records.len()) as u64;
             if records.is_empty() {
                 return Ok(());
@@ -133,11 +135,6 @@ impl<'e, 'a> Replayer<'e, 'a> {
             self.count(&verdicts);
             return Ok(());
         }
-    }
-
-    fn resolved(&self) -> Result<Resolved, PipelineError> {
-        let setting = &self.engine.setting;
-        Ok(Resolved::of_feed(&setting.site.join("lake"), &setting.feed.name)?)
     }
 
     /// Decodes and normalises; nothing is kept but the verdicts, one for each record.
@@ -250,4 +247,175 @@ fn decided(records: &[Opened], verdicts: &[Verdict]) -> Replay {
 
 fn uid() -> u32 {
     rustix::process::getuid().as_raw()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::context::Context;
+    use crate::cli::{ingest, init};
+    use crate::clock::MockClock;
+    use crate::config::Site;
+    use crate::config::environment::Environment;
+    use crate::pipeline::engine::Setting;
+    use crate::record::time::Day;
+    use std::io::Write;
+
+    const NOW: Day = Day(20_779);
+
+    /// A site with real keys; its records are as if the vault had just released them.
+    struct Desk {
+        dir: tempfile::TempDir,
+        context: Context,
+    }
+
+    impl Desk {
+        fn new() -> Desk {
+            let dir = tempfile::tempdir().unwrap();
+            std::fs::write(dir.path().join("phrase.txt"), "one").unwrap();
+            let path = |name: &str| dir.path().join(name).display().to_string();
+            let environment = Environment::of(&[
+                ("CDRVEIL_PASSPHRASE_FILE", &path("phrase.txt")),
+                ("CDRVEIL_VAULT_PASSPHRASE_FILE", &path("phrase.txt")),
+                ("CDRVEIL_SITE", &path("site")),
+            ]);
+            let mut context = Context::new(None, true, environment);
+            context.clock = Arc::new(MockClock::at_ms(NOW.start_ms() + 43_200_000));
+            let phrases = context.passphrases().unwrap();
+            init::create_site(&context.site_dir, "GB", phrases, &*context.clock).unwrap();
+            Desk { dir, context }
+        }
+
+        fn with<R>(&self, feed: &str, rules: Rules, work: impl FnOnce(&mut Replayer<'_, '_>) -> R) -> R {
+            let site = Site::load(&self.context.site_dir, &self.context.environment).unwrap();
+            let keys = self.context.ingest_keys().unwrap();
+            let setting = Setting {
+                site: &self.context.site_dir,
+                feed: Arc::new(ingest::feed(&site.feeds[feed], &site.cubes, None).unwrap()),
+                keys: &keys,
+                clock: &*self.context.clock,
+                workers: 1,
+                forget_open: false,
+                orphan_after_ms: 24 * 3_600_000,
+            };
+            let mut engine = Engine::without_lanes(setting).unwrap();
+            work(&mut Replayer::open(&mut engine, rules, &[]).unwrap())
+        }
+
+        fn take(&self, feed: &str, rules: Rules, records: Vec<Opened>) -> Replayed {
+            self.with(feed, rules, |replayer| {
+                replayer.take(records).unwrap();
+                replayer.replayed.clone()
+            })
+        }
+
+        fn resolved(&self, feed: &str) -> usize {
+            Resolved::of_feed(&self.dir.path().join("site/lake"), feed).unwrap().len()
+        }
+    }
+
+    fn rules(columns: &str, messages: bool) -> Rules {
+        Rules {
+            given_columns: columns.split(',').filter(|c| !c.is_empty()).map(str::to_owned).collect(),
+            configured_columns: Vec::new(),
+            limits: Limits::default(),
+            message_limits: messages.then(|| Limits::default().of_messages(1 << 20)),
+            dry_run: false,
+        }
+    }
+
+    fn opened(records: &[(Reason, &[u8])]) -> Vec<Opened> {
+        let one = |(row, (reason, bytes)): (usize, &(Reason, &[u8]))| Opened {
+            handle: Handle { block: [1; 16], row: row as u32 },
+            reason: *reason,
+            line: row as i64 + 2,
+            bytes: Zeroizing::new(bytes.to_vec()),
+        };
+        records.iter().enumerate().map(one).collect()
+    }
+
+    fn call(minute: u32) -> String {
+        format!("{NOW}T08:{minute:02}:00Z,+447700900001,+447700900002")
+    }
+
+    #[test]
+    fn an_empty_line_and_a_piece_of_a_long_record_are_refused_again() {
+        let desk = Desk::new();
+        let good = call(0);
+        let records = opened(&[
+            (Reason::ColumnCount, b""),
+            (Reason::RecordTooLong, good.as_bytes()),
+            (Reason::InvalidTime, good.as_bytes()),
+        ]);
+        let replayed = desk.take("generic-voice", rules("start,a_number,b_number", false), records);
+        assert_eq!((replayed.veiled, replayed.rows, replayed.dropped), (1, 1, 0));
+        assert_eq!(replayed.refused_by, BTreeMap::from([("column_count", 1), ("record_too_long", 1)]));
+        assert_eq!(desk.resolved("generic-voice"), 1);
+    }
+
+    #[test]
+    fn a_message_passes_whole_or_not_at_all() {
+        let desk = Desk::new();
+        let header = "start,a_number,b_number";
+        let packed = |text: &str| {
+            let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            gzip.write_all(text.as_bytes()).unwrap();
+            gzip.finish().unwrap()
+        };
+        let good = packed(&format!("{header}\n{}\n{}\n", call(1), call(2)));
+        let mixed = packed(&format!("{header}\n{}\nyesterday,1,2\n", call(3)));
+        let unknown = format!("{header},shoe\n{},1\n", call(4));
+        let alone = packed(header);
+        let records: [(Reason, &[u8]); 4] = [
+            (Reason::MessageBomb, &good),
+            (Reason::MessageBomb, &mixed),
+            (Reason::MessageHeader, unknown.as_bytes()),
+            (Reason::MessageDamaged, &alone),
+        ];
+        let none = desk.take("generic-voice", rules("", false), opened(&records));
+        assert_eq!((none.veiled, none.refused_by.values().sum::<u64>()), (0, 4), "files have no messages");
+        let replayed = desk.take("generic-voice", rules("", true), opened(&records));
+        assert_eq!((replayed.veiled, replayed.rows, replayed.dropped), (1, 2, 1));
+        assert_eq!(replayed.refused_by, BTreeMap::from([("invalid_time", 1), ("message_header", 1)]));
+        let again = desk.take("generic-voice", rules("", true), opened(&records));
+        assert_eq!((again.veiled, again.dropped, again.already_resolved), (0, 0, 2));
+    }
+
+    /// Judged before somebody else commits, staged after: nothing of it may be loaded.
+    #[test]
+    fn who_finds_the_number_taken_looks_again() {
+        let desk = Desk::new();
+        let (one, two) = (call(5), call(6));
+        let records = || opened(&[(Reason::InvalidTime, one.as_bytes()), (Reason::InvalidTime, two.as_bytes())]);
+        let columns = || rules("start,a_number,b_number", false);
+        desk.with("generic-voice", columns(), |slow| {
+            let mut held = records();
+            let verdicts = slow.judge(&held).unwrap();
+            let mut first = records();
+            first.truncate(1);
+            assert_eq!(desk.take("generic-voice", columns(), first).veiled, 1);
+            assert!(!slow.commit(&held, &verdicts).unwrap(), "its number was taken");
+            held.reverse();
+            slow.take(held).unwrap();
+            assert_eq!((slow.replayed.veiled, slow.replayed.already_resolved), (1, 1));
+        });
+        assert_eq!(desk.resolved("generic-voice"), 2);
+    }
+
+    #[test]
+    fn a_record_of_a_layout_or_a_document_needs_no_header() {
+        let desk = Desk::new();
+        let text = format!(
+            "\"\",\"07700900101\",\"07700900102\",\"default\",\"\",\"a\",\"b\",\"Dial\",\"c\",\"{NOW} 08:00:00\",\
+             \"{NOW} 08:00:10\",\"{NOW} 08:01:00\",\"60\",\"50\",\"ANSWERED\",\"DOCUMENTATION\""
+        );
+        let replayed = desk.take("asterisk", rules("", false), opened(&[(Reason::InvalidTime, text.as_bytes())]));
+        assert_eq!((replayed.veiled, &replayed.refused_by), (1, &BTreeMap::new()));
+        let text = format!(
+            r#"{{"service":"voice","start":"{NOW}T08:00:00Z","a_number":"+447700900150","b_number":"+447700900151"}}"#
+        );
+        let records: [(Reason, &[u8]); 2] = [(Reason::InvalidTime, text.as_bytes()), (Reason::InvalidJson, b"{")];
+        let replayed = desk.take("json-lines", rules("", false), opened(&records));
+        assert_eq!((replayed.veiled, &replayed.refused_by), (1, &BTreeMap::from([("invalid_json", 1)])));
+    }
 }

@@ -153,6 +153,12 @@ impl Vault {
         answer.map_err(|e| self.explain(&e))
     }
 
+    /// Nothing more is asked for.
+    pub fn finish(mut self) {
+        self.requests = None;
+        let _ = self.child.wait();
+    }
+
     fn ask(&mut self, request: &Request) -> io::Result<()> {
         let mut line = serde_json::to_vec(request)?;
         line.push(b'\n');

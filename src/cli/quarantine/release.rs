@@ -8,7 +8,7 @@ use crate::cli::passphrase::{self, Zone};
 use crate::failpoint;
 use crate::vault::epochs::vault_key_file;
 use crate::vault::keystore::KeyStore;
-use crate::vault::quarantine::{self, QuarantineError};
+use crate::vault::quarantine::{self as vault, Quarantine, QuarantineError};
 use clap::{Args, Subcommand};
 use std::fs::File;
 use std::io::{BufRead, IsTerminal};
@@ -44,6 +44,7 @@ fn open(context: &Context) -> Result<(), CliError> {
     }
     let passphrase = passphrase::beside_a_pipe(Zone::Vault, &context.environment)?;
     let keys = KeyStore::open(&vault_key_file(&context.site_dir), passphrase)?;
+    let mut quarantine = Quarantine::new(&context.site_dir, &keys);
     let runtime = runtime()?;
     let broken = |e: std::io::Error| CliError::failed(format!("cannot use the pipe: {e}"));
     // Not through the standard library's buffer, which nobody wipes.
@@ -54,14 +55,14 @@ fn open(context: &Context) -> Result<(), CliError> {
         let request: Request = serde_json::from_str(&line).map_err(|_| wrong())?;
         let (rows, days) = request.rows().ok_or_else(wrong)?;
         let uid = rustix::process::getuid().as_raw();
-        let asked = quarantine::Request { feed: &request.feed, rows, days, purpose: &request.purpose, uid };
+        let asked = vault::Request { feed: &request.feed, rows, days, purpose: &request.purpose, uid };
         let mut records = 0;
         let release = |handle, record: &[u8]| {
             failpoint::reached("vault.release");
             records += 1;
             write_record(&mut out, handle, record)
         };
-        runtime.block_on(quarantine::open(&context.site_dir, &keys, &asked, &*context.clock, release))?;
+        runtime.block_on(quarantine.open(&asked, &*context.clock, release))?;
         write_end(&mut out, records).map_err(broken)?;
     }
     Ok(())

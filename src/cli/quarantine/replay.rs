@@ -107,6 +107,7 @@ fn replay(
         let records = vault.open(&args.feed, purpose, batch)?;
         replayer.take(records)?;
     }
+    vault.finish();
     Ok(())
 }
 

@@ -113,7 +113,9 @@ impl Shelf<'_, '_, '_> {
         if held.bytes + record.bytes.len() > batch_bytes || held.lines + lines > batch_lines {
             held.hand_out(&mut self.ready);
         }
-        let holds = if mapping.is_document(&record.bytes) { Holds::Document } else { Holds::Records };
+        // An empty line was a record where it stood; as a message it would be none.
+        let whole = record.bytes.is_empty() || mapping.is_document(&record.bytes);
+        let holds = if whole { Holds::Document } else { Holds::Records };
         let line = u32::try_from(record.line.saturating_sub(1)).unwrap_or(0);
         held.records.push(index as i64, line, holds, &record.bytes);
         held.bytes += record.bytes.len();
