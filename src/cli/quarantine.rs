@@ -6,7 +6,7 @@ use super::error::CliError;
 use crate::lake::LakeError;
 use crate::lake::delta::Table;
 use crate::lake::rejects::{self, Reject};
-use crate::lake::resolved::{Handle, Resolved};
+use crate::lake::resolved::{Handle, Outcome, Resolved};
 use crate::record::reject::Reason;
 use crate::record::time::Day;
 use clap::{Args, Subcommand, ValueEnum};
@@ -98,10 +98,10 @@ pub enum State {
 
 impl State {
     fn of(resolved: &Resolved, handle: Handle) -> State {
-        match resolved.decision(handle).map(|d| d.outcome.state()) {
+        match resolved.decision(handle).map(|d| d.outcome) {
             None => State::Waiting,
-            Some("discarded") => State::Discarded,
-            Some(_) => State::Replayed,
+            Some(Outcome::Veiled | Outcome::Dropped) => State::Replayed,
+            Some(Outcome::Discarded) => State::Discarded,
         }
     }
 

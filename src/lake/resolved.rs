@@ -75,14 +75,6 @@ impl Outcome {
             Outcome::Discarded => "discarded",
         }
     }
-
-    /// `replayed` or `discarded`; a row without an outcome is `waiting`.
-    pub fn state(self) -> &'static str {
-        match self {
-            Outcome::Veiled | Outcome::Dropped => "replayed",
-            Outcome::Discarded => "discarded",
-        }
-    }
 }
 
 /// `replay` of a manifest: what its batch decided.

@@ -100,14 +100,22 @@ impl<'e, 'a> Replayer<'e, 'a> {
             return Err(PipelineError::JoinsInReplay { feed: feed.name.clone() });
         }
         let mut recorded = HashMap::new();
-        let fixed = !rules.given_columns.is_empty();
-        if feed.mapping.has_header() && !fixed {
+        if feed.mapping.has_header() {
             let records = || selected.iter().filter(|(_, reason)| !is_message(*reason));
-            let blocks: HashSet<[u8; 16]> = records().map(|(handle, _)| handle.block).collect();
-            recorded = reading::recorded_columns(engine, &blocks)?;
+            if rules.given_columns.is_empty() {
+                let blocks: HashSet<[u8; 16]> = records().map(|(handle, _)| handle.block).collect();
+                recorded = reading::recorded_columns(engine, &blocks)?;
+            }
+            let otherwise =
+                if rules.given_columns.is_empty() { &rules.configured_columns } else { &rules.given_columns };
             let unknown = records().filter(|(handle, _)| !recorded.contains_key(&handle.block)).count();
-            if unknown > 0 && rules.configured_columns.is_empty() {
+            if unknown > 0 && otherwise.is_empty() {
                 return Err(PipelineError::NoColumns { feed: feed.name.clone(), count: unknown });
+            }
+            // Whether they fit the mapping is known before anything is opened.
+            let all: HashSet<&[String]> = recorded.values().map(|names| &names[..]).collect();
+            for names in all.into_iter().chain((unknown > 0).then_some(&otherwise[..])) {
+                feed.mapping.open_columns(names)?;
             }
         }
         let lane = engine.open_lane(REPLAY)?;

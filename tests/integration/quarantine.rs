@@ -360,6 +360,8 @@ fn without_its_header_row_a_record_is_not_guessed_at() {
     let wrong = scene.run(&["replay", "--feed", FEED, "--columns", "b_number,started,duration,a_number"]);
     assert_eq!(wrong.code, 2, "{}", wrong.stderr);
     assert_eq!(recount(&scene.site.dir())["replays"], 0);
+    let events = std::fs::read_to_string(scene.site.path("vault/events.jsonl")).unwrap();
+    assert!(!events.contains("quarantine-opened"), "nothing was opened in vain");
     let named = scene.ok(&["replay", "--feed", FEED, "--columns", "b_number,start,duration,a_number"]);
     assert_eq!((&named["veiled"], &named["refused"]), (&3.into(), &1.into()), "{named}");
     recount(&scene.site.dir());

@@ -195,11 +195,10 @@ fn print(rows: &[Row], streams: &HashMap<String, (String, i32)>, resolved: &Reso
             Some((topic, partition)) => format!("{topic}-{partition} offset {} line {}", row.offset, row.line),
             None => format!("source {} line {} byte {}", row.source, row.line, row.offset),
         };
-        let state = match resolved.decision(row.handle) {
-            Some(decision) if decision.outcome.name() != decision.outcome.state() => {
-                format!("{} ({})", decision.outcome.state(), decision.outcome.name())
-            }
-            _ => State::of(resolved, row.handle).name().to_owned(),
+        let state = State::of(resolved, row.handle).name();
+        let state = match resolved.decision(row.handle).map(|d| d.outcome.name()) {
+            Some(outcome) if outcome != state => format!("{state} ({outcome})"),
+            _ => state.to_owned(),
         };
         table.add_row([
             row.handle.to_string(),
