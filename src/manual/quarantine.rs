@@ -26,7 +26,7 @@
 //! make new vintages of windows that were released. A replay does not hold up the steward.
 //!
 //! **Columns.** A record that is read by column names needs its header row, which the manifest keeps,
-//! encrypted. For records that were refused before 0.1.0 kept it, `--columns` names them in order; without that
+//! encrypted. For records that were refused before it did, `--columns` names them in order; without that
 //! nothing is guessed and the replay is refused. Messages of a Kafka feed with `columns` go by its present list.
 //!
 //! **What cannot be replayed**: records of formats that join two halves of a call (`unpaired` and all others of

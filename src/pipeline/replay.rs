@@ -265,7 +265,10 @@ mod tests {
     use crate::clock::MockClock;
     use crate::config::Site;
     use crate::config::environment::Environment;
+    use crate::lake::batches::StreamPosition;
+    use crate::lake::rejects;
     use crate::pipeline::engine::Setting;
+    use crate::pipeline::messages::Assembler;
     use crate::record::time::Day;
     use std::io::Write;
 
@@ -295,6 +298,10 @@ mod tests {
         }
 
         fn with<R>(&self, feed: &str, rules: Rules, work: impl FnOnce(&mut Replayer<'_, '_>) -> R) -> R {
+            self.engine(feed, |engine| work(&mut Replayer::open(engine, rules, &[]).unwrap()))
+        }
+
+        fn engine<R>(&self, feed: &str, work: impl FnOnce(&mut Engine<'_>) -> R) -> R {
             let site = Site::load(&self.context.site_dir, &self.context.environment).unwrap();
             let keys = self.context.ingest_keys().unwrap();
             let setting = Setting {
@@ -306,8 +313,7 @@ mod tests {
                 forget_open: false,
                 orphan_after_ms: 24 * 3_600_000,
             };
-            let mut engine = Engine::without_lanes(setting).unwrap();
-            work(&mut Replayer::open(&mut engine, rules, &[]).unwrap())
+            work(&mut Engine::without_lanes(setting).unwrap())
         }
 
         fn take(&self, feed: &str, rules: Rules, records: Vec<Opened>) -> Replayed {
@@ -408,6 +414,63 @@ mod tests {
             assert_eq!((slow.replayed.veiled, slow.replayed.already_resolved), (1, 1));
         });
         assert_eq!(desk.resolved("generic-voice"), 2);
+    }
+
+    /// Messages under two header lines in one batch, of which no record can be read.
+    fn stream(engine: &mut Engine<'_>, messages: &[String]) {
+        let lane = engine.open_lane("t-0").unwrap();
+        let limits = Limits::default().of_messages(1 << 20);
+        let mut assembler = Assembler::new(&engine.setting.feed.mapping, &[], limits).unwrap();
+        let mut pieces = Vec::new();
+        for (offset, message) in messages.iter().enumerate() {
+            assembler.push(offset as i64, Some(message.as_bytes()), None, &mut pieces);
+        }
+        let next_offset = assembler.flush(&mut pieces).unwrap().next;
+        for piece in pieces {
+            engine.submit_to(lane, Work::Raw(piece.batch, piece.decoder), piece.continuation).unwrap();
+        }
+        engine.drain().unwrap();
+        let position = StreamPosition { topic: "t".into(), partition: 0, next_offset, skipped: 0 };
+        engine.stage_stream(lane, position, Some(Source { file: None, offset: 0, bytes: 1, records: 0 }));
+        assert!(matches!(engine.commit_round(true).unwrap()[0].fate, Fate::Committed { .. }));
+    }
+
+    #[test]
+    fn each_record_of_a_stream_is_read_under_its_own_header() {
+        let desk = Desk::new();
+        let messages = ["start,a_number,b_number\nx,1,2\n", "b_number,start,a_number\n2,x,1\n"].map(str::to_owned);
+        desk.engine("generic-voice", |engine| stream(engine, &messages));
+        let mut found = Vec::new();
+        let table = desk.dir.path().join("site/vault/quarantine");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let visit = |row: &rejects::Reject<'_>| found.push((row.offset, row.line, row.handle));
+        runtime.block_on(rejects::scan(&table, |_| true, false, visit)).unwrap();
+        found.sort();
+        assert_eq!(found.iter().map(|f| (f.0, f.1)).collect::<Vec<_>>(), [(0, 2), (1, 2)]);
+        // As they would be with their time corrected: the columns tell whose header they are read under.
+        let bytes = [call(7), format!("+447700900002,{NOW}T08:08:00Z,+447700900001")];
+        let records: Vec<Opened> = found
+            .iter()
+            .zip(&bytes)
+            .map(|((_, line, handle), bytes)| Opened {
+                handle: *handle,
+                reason: Reason::InvalidTime,
+                line: *line,
+                bytes: Zeroizing::new(bytes.clone().into_bytes()),
+            })
+            .collect();
+        let selected: Vec<(Handle, Reason)> = records.iter().map(|r| (r.handle, r.reason)).collect();
+        desk.engine("generic-voice", |engine| {
+            let mut replayer = Replayer::open(engine, rules("", true), &selected).unwrap();
+            replayer.take(records).unwrap();
+            assert_eq!((replayer.replayed.veiled, &replayer.replayed.refused_by), (2, &BTreeMap::new()));
+        });
+        // A block that no manifest knows stands under no header.
+        desk.engine("generic-voice", |engine| {
+            let stranger = [(Handle { block: [9; 16], row: 0 }, Reason::InvalidTime)];
+            let opened = Replayer::open(engine, rules("", true), &stranger);
+            assert!(matches!(opened.err(), Some(PipelineError::NoColumns { count: 1, .. })));
+        });
     }
 
     #[test]

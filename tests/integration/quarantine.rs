@@ -327,6 +327,7 @@ fn what_is_discarded_is_never_loaded() {
     assert!(asked.error()["error"].as_str().unwrap().starts_with("1 records"), "{}", asked.stderr);
     let noted = scene.run(&["discard", "--feed", FEED, "--note", "of +447700900106", "--yes"]);
     assert_eq!(noted.code, 2, "a note must name nobody");
+    assert!(!noted.stderr.contains(MARK), "and is not repeated: {}", noted.stderr);
     let done = scene.ok(&["discard", "--feed", FEED, "--handle", &last, "--note", "a test line", "--yes"]);
     assert_eq!((&done["discarded"], &done["already_resolved"]), (&1.into(), &0.into()), "{done}");
     let again = scene.ok(&["discard", "--feed", FEED, "--handle", &last, "--yes"]);
