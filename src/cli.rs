@@ -15,6 +15,7 @@ mod metered;
 pub mod init;
 
 pub mod passphrase;
+pub mod quarantine;
 pub mod query;
 pub mod recipient;
 pub mod steward;
@@ -49,6 +50,7 @@ Examples:
   cdrveil init /srv/cdr --country BE       make a site: configuration, keys, inboxes
   cdrveil check --site /srv/cdr            is the configuration right?
   cdrveil ingest --site /srv/cdr --feed asterisk Master.csv
+  cdrveil quarantine list --site /srv/cdr  what was refused, and why
   cdrveil steward --site /srv/cdr --once   release what is complete
   cdrveil query --site /srv/cdr --sql \"SELECT * FROM traffic_hourly LIMIT 10\"
   cdrveil generate --records 1000 | head   synthetic records to try it on
@@ -75,6 +77,7 @@ pub enum Command {
     Query(query::QueryArgs),
     Generate(generate::GenerateArgs),
     Ingest(ingest::IngestArgs),
+    Quarantine(quarantine::QuarantineArgs),
     Completions(completions::CompletionsArgs),
 }
 
@@ -103,6 +106,7 @@ pub enum VaultCommand {
     Epoch(epoch::EpochArgs),
     Recipient(recipient::RecipientArgs),
     Sweep(sweep::SweepArgs),
+    Quarantine(quarantine::release::VaultQuarantineArgs),
     Completions(completions::CompletionsArgs),
 }
 
@@ -115,6 +119,7 @@ pub fn main() -> ExitCode {
             Command::Init(args) => init::run(args, &context),
             Command::Check(args) => check::run(args, &context),
             Command::Ingest(args) => ingest::run(args, &context),
+            Command::Quarantine(args) => quarantine::run(args, &context),
             Command::Steward(args) => steward::run(args, &context),
             Command::Query(args) => query::run(args, &context),
             Command::Generate(args) => {
@@ -133,6 +138,7 @@ pub fn vault_main() -> ExitCode {
             VaultCommand::Epoch(args) => epoch::run(args, &context),
             VaultCommand::Recipient(args) => recipient::run(args, &context),
             VaultCommand::Sweep(args) => sweep::run(&args, &context),
+            VaultCommand::Quarantine(args) => quarantine::release::run(args, &context),
             VaultCommand::Completions(args) => completions::run(args, CdrveilVault::command(), &context),
         }
     })

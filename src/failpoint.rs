@@ -28,6 +28,10 @@ pub const STEPS: [&str; 15] = [
 /// Steps of the Kafka sink: records are in a transaction, offsets too, and it is committed.
 pub const SINK_STEPS: [&str; 3] = ["sink.sent", "sink.offsets", "sink.committed"];
 
+/// Steps of a replay beside those of its batch: in the vault, before a record is released; then in
+/// ingest, when every record of a batch was judged.
+pub const REPLAY_STEPS: [&str; 2] = ["vault.release", "replay.judged"];
+
 struct Armed {
     step: String,
     left: AtomicU64,

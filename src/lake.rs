@@ -11,6 +11,8 @@ pub mod durable;
 pub mod ledger;
 pub mod marks;
 pub mod parquet;
+pub mod rejects;
+pub mod resolved;
 pub mod sweep;
 pub mod tables;
 

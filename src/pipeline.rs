@@ -3,16 +3,20 @@
 //! source → decode → normalise → pseudonymise → generalise, tally → seal → stage → commit.
 //! `block` is one block's way through, top to bottom, on a worker; `run` takes files and standard
 //! input whole, `watch` never ends, `follow` reads growing files, `messages` makes batches of a stream's
-//! messages, `stream` reads topics, and `veiled_stream` reads them once more for the Kafka sink. CPU work stays on plain threads.
+//! messages, `stream` reads topics, and `veiled_stream` reads them once more for the Kafka sink; `replay`
+//! takes refused records through once more. CPU work stays on plain threads.
 
 pub mod block;
+mod encrypted;
 pub mod engine;
 pub mod file_lane;
 pub mod follow;
 pub mod halves;
+pub mod headers;
 pub mod lane;
 pub mod messages;
 pub mod pool;
+pub mod replay;
 pub mod round;
 pub mod run;
 pub mod seen;
@@ -107,6 +111,14 @@ pub enum PipelineError {
         "feed {feed} cannot read from Kafka: its mapping joins the two halves of a call, and a half that waits could not be read again after a restart"
     )]
     JoinsInStream { feed: String },
+    #[error(
+        "nothing says what the columns of {count} of these records of feed {feed} are: they were refused before header rows were kept"
+    )]
+    NoColumns { feed: String, count: usize },
+    #[error(
+        "records of feed {feed} cannot be replayed: its mapping joins the two halves of a call, and a half alone is no call"
+    )]
+    JoinsInReplay { feed: String },
     #[error(transparent)]
     NoRecipient(#[from] NoRecipientKey),
     #[error(transparent)]

@@ -11,4 +11,5 @@ pub mod events;
 pub mod keystore;
 pub mod opener;
 pub mod recipients;
+pub mod quarantine;
 pub mod sealed_epochs;

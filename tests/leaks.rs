@@ -163,6 +163,13 @@ impl Scene {
             &["steward", "--once"],
             &["query", "--sql", "SELECT * FROM traffic_hourly_windows"],
             &["query", "--sql", "SELECT nonsense"],
+            &["quarantine", "list"],
+            &["quarantine", "show", "--limit", "1000"],
+            &["quarantine", "show", "--limit", "1000", "--json"],
+            &["quarantine", "replay", "--feed", "generic-voice", "--dry-run"],
+            &["quarantine", "replay", "--feed", "generic-voice", "--accept-late", "unlimited", "--json"],
+            &["quarantine", "replay", "--feed", "json-lines"],
+            &["quarantine", "discard", "--feed", "json-lines", "--yes"],
         ] {
             let mut command = self.site.cdrveil();
             let run = Run::of(command.args(args).env("RUST_LOG", "trace"));

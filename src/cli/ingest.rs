@@ -156,7 +156,7 @@ fn measured(mut summary: Summary, begun: Instant) -> Summary {
     summary
 }
 
-fn orphan_after_ms(site: &Site) -> i64 {
+pub fn orphan_after_ms(site: &Site) -> i64 {
     i64::try_from(site.ingest.orphan_after_hours).unwrap_or(i64::MAX / 3_600_000) * 3_600_000
 }
 
@@ -176,14 +176,14 @@ fn input(path: &Path) -> Input {
     if path == Path::new("-") { Input::Stdin } else { Input::File(path.to_owned()) }
 }
 
-fn accept_late(text: &str) -> Result<AcceptLate, String> {
+pub fn accept_late(text: &str) -> Result<AcceptLate, String> {
     match text {
         "unlimited" => Ok(AcceptLate::Unlimited),
         days => days.parse().map(AcceptLate::Days).map_err(|_| "a number of days or `unlimited` is needed".into()),
     }
 }
 
-fn unknown_feed(site: &Site, name: &str) -> CliError {
+pub fn unknown_feed(site: &Site, name: &str) -> CliError {
     let known: Vec<&str> = site.feeds.keys().map(String::as_str).collect();
     CliError::usage(format!("no feed `{name}` in cdrveil.toml")).fix(format!("the feeds are: {}", known.join(", ")))
 }
@@ -222,7 +222,7 @@ pub fn feed(
     })
 }
 
-fn limits(site: &Site) -> Limits {
+pub fn limits(site: &Site) -> Limits {
     Limits {
         batch_bytes: site.ingest.block_bytes,
         batch_lines: site.ingest.block_rows,
@@ -232,7 +232,7 @@ fn limits(site: &Site) -> Limits {
     }
 }
 
-fn workers(site: &Site) -> usize {
+pub fn workers(site: &Site) -> usize {
     match site.ingest.workers {
         0 => std::thread::available_parallelism().map_or(2, usize::from),
         n => n,
@@ -278,6 +278,9 @@ impl From<PipelineError> for CliError {
             e @ PipelineError::JoinsInStream { .. } => {
                 CliError::usage(e.to_string()).fix("send whole calls, or load files")
             }
+            e @ PipelineError::NoColumns { .. } => CliError::usage(e.to_string())
+                .fix("name them in the order of the file's header row: --columns start,a_number,b_number"),
+            PipelineError::JoinsInReplay { feed } => super::quarantine::replay::joins(&feed),
             PipelineError::Kafka(e) => CliError::from(e),
             PipelineError::NoRecipient(e) => {
                 let command = format!("cdrveil-vault recipient add {}", e.recipient);

@@ -39,6 +39,15 @@ pub fn existing(zone: Zone, environment: &Environment) -> Result<Passphrase, Cli
     }
 }
 
+/// The passphrase of an existing key file, for a program whose standard streams are pipes: if it must
+/// be asked for, the terminal itself is.
+pub fn beside_a_pipe(zone: Zone, environment: &Environment) -> Result<Passphrase, CliError> {
+    match from_file(zone, environment)? {
+        Some(passphrase) => Ok(passphrase),
+        None => ask_terminal(zone, &format!("Passphrase of {}: ", zone.key_file())),
+    }
+}
+
 /// The passphrase of a key file to be made; asked for twice on a terminal.
 pub fn fresh(zone: Zone, environment: &Environment) -> Result<Passphrase, CliError> {
     if let Some(passphrase) = from_file(zone, environment)? {
@@ -78,10 +87,17 @@ fn read_file(zone: Zone, path: &Path) -> Result<Passphrase, CliError> {
 }
 
 fn ask(zone: Zone, question: &str) -> Result<Passphrase, CliError> {
-    let none = || CliError::from(KeyError::NoPassphrase { path: zone.key_file().into(), variable: zone.variable() });
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-        return Err(none());
+        return Err(none(zone));
     }
-    let text = rpassword::prompt_password(question).map_err(|_| none())?;
-    Passphrase::new(Zeroizing::new(text)).ok_or_else(none)
+    ask_terminal(zone, question)
+}
+
+fn ask_terminal(zone: Zone, question: &str) -> Result<Passphrase, CliError> {
+    let text = rpassword::prompt_password(question).map_err(|_| none(zone))?;
+    Passphrase::new(Zeroizing::new(text)).ok_or_else(|| none(zone))
+}
+
+fn none(zone: Zone) -> CliError {
+    CliError::from(KeyError::NoPassphrase { path: zone.key_file().into(), variable: zone.variable() })
 }

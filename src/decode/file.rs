@@ -24,6 +24,8 @@ pub struct FileDecoder {
     /// Index into `drops` when the whole file is of another kind.
     pub(crate) all_dropped: Option<usize>,
     pub(crate) header_line: Option<u64>,
+    /// The names in the header row, where the data brought one.
+    pub(crate) header: Option<Arc<[String]>>,
     /// The file had no record when it was opened: records that come all the same cannot be read.
     pub(crate) unfitted: bool,
     pub(crate) counts: Vec<u16>,
@@ -52,6 +54,12 @@ impl FileDecoder {
         let mut decoded = run.into_decoded(file, offset, first_line);
         decoded.messages = messages;
         decoded
+    }
+
+    /// Column names in the order of the header row that came with the data; `None` where columns go
+    /// by number or by configuration.
+    pub fn header(&self) -> Option<&Arc<[String]>> {
+        self.header.as_ref()
     }
 
     fn quote(&self) -> u8 {

@@ -40,7 +40,9 @@ impl Mapping {
     /// For records under this header row (without line end).
     pub fn open_header(&self, row: &[u8]) -> Result<FileDecoder, OpenError> {
         let Shape::Delimited { dialect, .. } = &self.rules.shape else { return Err(OpenError::NoHeader) };
-        self.open_names(split_header(dialect, row)?)
+        let names = split_header(dialect, row)?;
+        let header = names.as_slice().into();
+        Ok(FileDecoder { header: Some(header), ..self.open_names(names)? })
     }
 
     /// For records without a header row, whose columns are known by these names.

@@ -40,7 +40,9 @@ impl FileDecoder {
                 None => Ok(FileDecoder::empty(rules.clone())),
                 Some(row) => {
                     let names = split_header(dialect, row.span.of(head))?;
-                    FileDecoder::under_header(rules.clone(), Some(u64::from(row.line)), names)
+                    let header = names.as_slice().into();
+                    let decoder = FileDecoder::under_header(rules.clone(), Some(u64::from(row.line)), names)?;
+                    Ok(FileDecoder { header: Some(header), ..decoder })
                 }
             },
             _ => fit(&rules, &rules.layouts[0], Resolver::default()),
@@ -76,6 +78,7 @@ impl FileDecoder {
             drops,
             all_dropped: None,
             header_line: None,
+            header: None,
             unfitted: true,
             counts: Vec::new(),
             dispatch: None,

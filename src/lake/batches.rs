@@ -4,6 +4,7 @@
 use super::LakeError;
 use super::delta::AddFile;
 use super::durable;
+use super::resolved::Replay;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -48,6 +49,12 @@ pub struct Manifest {
     /// Where a Kafka partition is read on; none for files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<StreamPosition>,
+    /// Under which header row the records of a sealed block stood that were refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<Headed>,
+    /// What this batch decided on records that were refused before; only in the partition `replay`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<Replay>,
 }
 
 pub const FORMAT: u32 = 1;
@@ -123,6 +130,16 @@ pub struct AppendPosition {
     pub offset: u64,
     /// It only decides between files that begin alike.
     pub inode: u64,
+}
+
+/// Blocks of `vault/quarantine` whose records stood under one header row.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Headed {
+    /// The column names in order, encrypted under the site's file key, hex: they are not ours.
+    pub columns: String,
+    /// Ids of the blocks, hex.
+    pub blocks: Vec<String>,
 }
 
 /// Where a Kafka partition is read on after a batch. This, and not what the consumer group

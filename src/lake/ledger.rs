@@ -177,6 +177,8 @@ mod tests {
             open: Vec::new(),
             append: Vec::new(),
             stream: None,
+            headers: Vec::new(),
+            replay: None,
         }
     }
 

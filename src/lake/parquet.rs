@@ -5,10 +5,12 @@ use super::delta::AddFile;
 use super::durable::{create_folders, sync_folder};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
-use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::reader::FileReader;
+use parquet::file::serialized_reader::SerializedFileReader;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
@@ -73,4 +75,31 @@ pub fn read_file(path: &Path) -> Result<Vec<RecordBatch>, LakeError> {
     let reader =
         ParquetRecordBatchReaderBuilder::try_new(file).and_then(|b| b.build()).map_err(|e| refused(e.to_string()))?;
     reader.collect::<Result<Vec<_>, _>>().map_err(|e| refused(e.to_string()))
+}
+
+/// Batches of a data file with these columns only, in the order of the file; of all row groups, or of
+/// one, counted from 0.
+pub fn read_columns(
+    path: &Path,
+    columns: &[&str],
+    group: Option<usize>,
+) -> Result<impl Iterator<Item = Result<RecordBatch, LakeError>> + use<>, LakeError> {
+    let file = File::open(path).map_err(LakeError::io("cannot open", path))?;
+    let owned = path.to_owned();
+    let refused = move |e: String| LakeError::Table { path: owned.clone(), reason: e };
+    let mut builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| refused(e.to_string()))?;
+    if let Some(group) = group {
+        builder = builder.with_row_groups(vec![group]);
+    }
+    let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
+    let reader = builder.with_projection(mask).build().map_err(|e| refused(e.to_string()))?;
+    Ok(reader.map(move |batch| batch.map_err(|e| refused(e.to_string()))))
+}
+
+/// How many row groups a data file has.
+pub fn row_groups(path: &Path) -> Result<usize, LakeError> {
+    let file = File::open(path).map_err(LakeError::io("cannot open", path))?;
+    let reader = SerializedFileReader::new(file)
+        .map_err(|e| LakeError::Table { path: path.to_owned(), reason: e.to_string() })?;
+    Ok(reader.num_row_groups())
 }

@@ -10,7 +10,7 @@
 //!
 //! **Rejects.** Each run ends with counts by reason. The rows themselves are sealed in
 //! `vault/quarantine` with their position; no log holds them. A sudden rise means a feed changed its
-//! format: compare its mapping.
+//! format: compare its mapping, and replay what was refused ([`quarantine`](super::quarantine)).
 //!
 //! **Late records.** A feed takes records back to `accept_late` days (45 unless told otherwise);
 //! `ingest --accept-late` overrides that for one run. Older history needs its epoch opened on purpose:

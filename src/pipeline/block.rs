@@ -59,6 +59,7 @@ pub struct Job {
 /// What a block became.
 pub struct Done {
     pub groups: Vec<Group>,
+    pub headed: Option<Headed>,
     pub counts: Counts,
     pub newest_ms: Option<i64>,
     pub epochs: Vec<Epoch>,
@@ -67,6 +68,12 @@ pub struct Done {
     /// `StageSerial::own` of its job.
     pub stage: u32,
     pub index: u64,
+}
+
+/// Sealed blocks of refused records, and the header row that these stood under.
+pub struct Headed {
+    pub columns: Arc<[String]>,
+    pub blocks: Vec<[u8; 16]>,
 }
 
 /// Sequence numbers of a block in file order.
@@ -93,9 +100,9 @@ const PLAUSIBLE_JUMP: u64 = 1_000_000;
 /// Takes one block from bytes (or fields) to encoded row groups of every table.
 pub fn process(job: Job, feed: &Feed, formats: &Formats, state: &mut WorkerState) -> Result<Done, SinkError> {
     state.sealed_before.at_generation(job.serial.generation);
-    let decoded = match job.work {
-        Work::Raw(batch, decoder) => decoder.decode(batch),
-        Work::Decoded(decoded) => *decoded,
+    let (decoded, header) = match job.work {
+        Work::Raw(batch, decoder) => (decoder.decode(batch), decoder.header().cloned()),
+        Work::Decoded(decoded) => (*decoded, None),
     };
     let accept = Accept { earliest_ms: job.window.0, latest_ms: job.window.1, epochs: &job.keys.epochs };
     let (clear, rejects) = feed.normaliser.normalise(&decoded, &accept);
@@ -123,17 +130,21 @@ pub fn process(job: Job, feed: &Feed, formats: &Formats, state: &mut WorkerState
         groups.extend(identities::groups(&formats.identities, &lease.identities, epoch, &rows, parts, cache)?);
     }
     let refused = refused(&decoded, &rejects, job.source);
+    let mut headed = None;
     if !refused.is_empty() {
         let key =
             job.keys.ring.days.get(&job.arrival).ok_or_else(|| SinkError::NoKey { unit: job.arrival.to_string() })?;
         let whose = (job.constants.feed.as_str(), job.constants.batch.as_str());
-        groups.extend(quarantine::groups(&formats.quarantine, &key.quarantine, job.arrival, whose, &refused)?);
+        let sealed = quarantine::groups(&formats.quarantine, &key.quarantine, job.arrival, whose, &refused)?;
+        groups.extend(sealed.groups);
+        headed = header.map(|columns| Headed { columns, blocks: sealed.blocks });
     }
     if job.continuation {
         counts = Counts::default();
     }
     Ok(Done {
         groups,
+        headed,
         counts,
         newest_ms: clear.start_ms.iter().copied().max(),
         epochs: by(&veils.epoch).into_iter().map(|e| e.0).collect(),

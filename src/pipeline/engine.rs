@@ -252,6 +252,9 @@ impl<'a> Engine<'a> {
             for group in done.groups {
                 batch.stage.append(group)?;
             }
+            if let Some(headed) = done.headed {
+                batch.headers.entry(headed.columns).or_default().extend(headed.blocks);
+            }
             batch.counts.add(&done.counts);
             batch.newest_ms = batch.newest_ms.max(done.newest_ms);
             batch.epochs.extend(done.epochs.iter().map(ToString::to_string));

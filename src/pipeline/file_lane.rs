@@ -114,7 +114,7 @@ impl Engine<'_> {
         let day = batch.arrival;
         let key = keys.ring.days.get(&day).ok_or_else(|| SinkError::NoKey { unit: day.to_string() })?;
         let whose = (batch.constants.feed.as_str(), batch.constants.batch.as_str());
-        for group in quarantine::groups(&formats.quarantine, &key.quarantine, day, whose, refused)? {
+        for group in quarantine::groups(&formats.quarantine, &key.quarantine, day, whose, refused)?.groups {
             batch.stage.append(group)?;
         }
         batch.counts.quarantined += refused.len() as u64;

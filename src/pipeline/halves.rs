@@ -1,21 +1,17 @@
 //! Halves of calls between batches: joined in order, remembered by position, read again after a
 //! restart (architecture 4).
 
-use super::{Feed, Keys, PipelineError};
+use super::{Feed, Keys, PipelineError, encrypted};
 use crate::decode::join::{self, Joiner};
 use crate::lake::batches::OpenHalf;
-use crate::pseudonymise::hmac::keyed_bytes;
 use crate::record::decoded::Decoded;
 use crate::record::raw::RawBatch;
 use crate::seal::SealError;
 use crate::source;
-use aes_gcm::aead::Aead;
-use aes_gcm::{Aes256Gcm, KeyInit, Nonce};
-use rand::RngCore;
 use std::path::{Path, PathBuf};
-use zeroize::Zeroizing;
 
 const QUARTER_MS: i64 = 15 * 60 * 1000;
+const PATH: &[u8] = b"cdrveil/v1/open-half-path";
 
 /// The joiner of a feed, and where its open halves can be read again.
 #[derive(Default)]
@@ -107,30 +103,14 @@ impl Halves {
     }
 }
 
-/// A path under the site's file key, hex: a file's name may say more than it should.
-///
-/// The nonce is random: at 2^32 paths under one key two would meet with probability 2^-33, and a
-/// path that cannot be sealed stops the commit, as its half could not be found again.
+/// A path under the site's file key: a file's name may say more than it should. One that cannot be
+/// sealed stops the commit, as its half could not be found again.
 fn seal_path(keys: &Keys, path: &Path) -> Result<String, SealError> {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let mut nonce = [0u8; 12];
-    rand::rng().fill_bytes(&mut nonce);
-    let sealed = cipher(keys).encrypt(&Nonce::from(nonce), absolute.as_os_str().as_encoded_bytes());
-    let sealed = sealed.map_err(|_| SealError::Seal)?;
-    Ok(nonce.iter().chain(&sealed).map(|b| format!("{b:02x}")).collect())
+    encrypted::encrypt(keys, PATH, absolute.as_os_str().as_encoded_bytes())
 }
 
 fn open_path(keys: &Keys, sealed: &str) -> Option<PathBuf> {
     use std::os::unix::ffi::OsStringExt;
-    let bytes: Option<Vec<u8>> =
-        (0..sealed.len() / 2).map(|i| u8::from_str_radix(sealed.get(2 * i..2 * i + 2)?, 16).ok()).collect();
-    let bytes = bytes?;
-    let (nonce, body) = bytes.split_at_checked(12)?;
-    let plain = cipher(keys).decrypt(&Nonce::from(<[u8; 12]>::try_from(nonce).ok()?), body).ok()?;
-    Some(PathBuf::from(std::ffi::OsString::from_vec(plain)))
-}
-
-fn cipher(keys: &Keys) -> Aes256Gcm {
-    let key = Zeroizing::new(keyed_bytes(&keys.ring.file_key, b"cdrveil/v1/open-half-path"));
-    Aes256Gcm::new_from_slice(&*key).expect("32 bytes")
+    Some(PathBuf::from(std::ffi::OsString::from_vec(encrypted::decrypt(keys, PATH, sealed)?)))
 }

@@ -4,10 +4,11 @@ use super::block::{Formats, SequenceRun};
 use super::engine::Setting;
 use super::{Keys, PipelineError};
 use crate::failpoint;
-use crate::lake::batches::{AppendPosition, Counts, FORMAT, Manifest, OpenHalf, Source, StreamPosition};
+use crate::lake::batches::{AppendPosition, Counts, FORMAT, Headed, Manifest, OpenHalf, Source, StreamPosition};
 use crate::lake::delta::AddFile;
 use crate::lake::durable::random_name;
 use crate::lake::parquet;
+use crate::lake::resolved::Replay;
 use crate::record::time::Day;
 use crate::sink::cdr::Constants;
 use crate::sink::commit::PartitionLog;
@@ -58,6 +59,9 @@ pub struct Batch {
     pub(super) sequences: Vec<(u64, SequenceRun)>,
     pub(super) moved: Vec<AppendPosition>,
     pub(super) stream: Option<StreamPosition>,
+    /// Sealed blocks of refused records by the header row these stood under.
+    pub(super) headers: BTreeMap<Arc<[String]>, Vec<[u8; 16]>>,
+    pub(super) replay: Option<Replay>,
     pub(super) begun_ms: i64,
 }
 
@@ -91,6 +95,7 @@ impl Lane {
         batch: &Batch,
         adds: BTreeMap<String, Vec<AddFile>>,
         open: Vec<OpenHalf>,
+        headers: Vec<Headed>,
         finished: bool,
     ) -> Manifest {
         let feed = &setting.feed;
@@ -119,6 +124,8 @@ impl Lane {
             open,
             append,
             stream: batch.stream.clone().or_else(|| self.stream.clone().map(|s| StreamPosition { skipped: 0, ..s })),
+            headers,
+            replay: batch.replay.clone(),
         }
     }
 
@@ -160,6 +167,8 @@ impl Batch {
             sequences: Vec::new(),
             moved: Vec::new(),
             stream: None,
+            headers: BTreeMap::new(),
+            replay: None,
             begun_ms: now,
         }
     }

@@ -3,6 +3,7 @@
 use super::PipelineError;
 use super::engine::{Engine, Progress};
 use super::file_lane::LANE;
+use super::headers;
 use super::lane::{Batch, Lane, LaneId};
 use super::summary::Observer;
 use crate::lake::batches::{Counts, Manifest};
@@ -140,7 +141,8 @@ impl Engine<'_> {
             batch.counts.open_after = open_after;
             let lane = self.lane(id);
             let (gaps, _) = lane.sequence_gaps(&batch);
-            let manifest = lane.manifest(&self.setting, &batch, adds, open.clone(), finished);
+            let headers = headers::seal(&self.keys, &batch.headers)?;
+            let manifest = lane.manifest(&self.setting, &batch, adds, open.clone(), headers, finished);
             ready.push(Ready { lane: id, batch, manifest, gaps });
         }
         Ok(ready)

@@ -84,6 +84,11 @@ impl Reason {
         Reason::MessageHeader,
     ];
 
+    /// The reason that has this code.
+    pub fn of_code(code: &str) -> Option<Reason> {
+        Reason::ALL.into_iter().find(|r| r.code() == code)
+    }
+
     /// The stable code written to the quarantine table and the summary.
     pub fn code(self) -> &'static str {
         match self {

@@ -21,6 +21,14 @@ pub struct Refused<'a> {
     pub bytes: &'a [u8],
 }
 
+/// Refused records, sealed and encoded.
+#[derive(Default)]
+pub struct Quarantined {
+    pub groups: Vec<Group>,
+    /// Ids of the sealed blocks, one for each group.
+    pub blocks: Vec<[u8; 16]>,
+}
+
 /// Seals and encodes refused records under the key of the day they arrived on.
 pub fn groups(
     format: &TableFormat,
@@ -28,8 +36,14 @@ pub fn groups(
     arrival: Day,
     (feed, batch): (&str, &str),
     refused: &[Refused<'_>],
-) -> Result<Vec<Group>, SinkError> {
-    refused.chunks(MAX_BLOCK_ROWS).map(|chunk| group(format, key, arrival, (feed, batch), chunk)).collect()
+) -> Result<Quarantined, SinkError> {
+    let mut done = Quarantined::default();
+    for chunk in refused.chunks(MAX_BLOCK_ROWS) {
+        let (group, block) = group(format, key, arrival, (feed, batch), chunk)?;
+        done.groups.push(group);
+        done.blocks.push(block);
+    }
+    Ok(done)
 }
 
 fn group(
@@ -38,7 +52,7 @@ fn group(
     arrival: Day,
     (feed, batch): (&str, &str),
     refused: &[Refused<'_>],
-) -> Result<Group, SinkError> {
+) -> Result<(Group, [u8; 16]), SinkError> {
     let mut sealer = BlockSealer::new(SealKind::Quarantine, arrival.0, &arrival, key)?;
     let mut sealed = SealedRows::with_capacity(refused.len(), 256);
     for r in refused {
@@ -55,5 +69,5 @@ fn group(
         Cells::Array(Arc::new(Int32Array::from_iter_values(refused.iter().map(|r| r.column)))),
     ];
     columns.extend(sealed.finish(&sealer));
-    format.encode(arrival.to_string(), refused.len(), columns)
+    Ok((format.encode(arrival.to_string(), refused.len(), columns)?, sealer.block()))
 }

@@ -63,7 +63,11 @@ impl Site {
     }
 
     fn manifest(&self, watermark_ms: Option<i64>, finished: bool) {
-        let manifest = Manifest {
+        BatchLog::new(&self.steward.lake, "f", "0").put(&self.of(watermark_ms, finished)).unwrap();
+    }
+
+    fn of(&self, watermark_ms: Option<i64>, finished: bool) -> Manifest {
+        Manifest {
             format: FORMAT,
             feed: "f".into(),
             partition: "0".into(),
@@ -86,8 +90,9 @@ impl Site {
             open: vec![],
             append: Vec::new(),
             stream: None,
-        };
-        BatchLog::new(&self.steward.lake, "f", "0").put(&manifest).unwrap();
+            headers: Vec::new(),
+            replay: None,
+        }
     }
 
     async fn tally(&self, calls: &[(i64, Range<u64>)]) {
@@ -198,6 +203,24 @@ async fn a_batch_that_the_tally_lacks_holds_everything() {
     site.tally(&[(8, 100..110)]).await;
     assert_eq!(site.pass().await.released.len(), 1);
     assert_eq!(site.number(Audience::Internal, RECORDS).await, 70, "with its last batch");
+}
+
+/// A replay of old records, long ago or just now, says nothing about how far the feed is; but no
+/// window is judged without the records that it brought.
+#[tokio::test]
+async fn a_replay_holds_nothing_up_once_it_is_counted() {
+    let mut site = Site::new();
+    site.deliver(&[(8, 0..60), (14, 0..40)], false).await;
+    let old = Some(DAY.start_ms() - 60 * 24 * HOUR_MS);
+    let replay = Manifest { partition: REPLAY.into(), committed_ms: DAY.start_ms(), ..site.of(old, true) };
+    BatchLog::new(&site.steward.lake, "f", REPLAY).put(&replay).unwrap();
+    let report = site.pass().await;
+    assert_eq!((report.released.len(), &report.open[0].why), (0, &Open::Trailing { feed: "f/replay".into() }));
+    let mut tally = Table::open(&site.steward.lake.join("tally")).await.unwrap();
+    tally.append("f/replay", 1, &[]).await.unwrap();
+    let report = site.pass().await;
+    assert_eq!(report.released.len(), 1);
+    assert!(matches!(&report.open[0].why, Open::Waiting { held_by, .. } if held_by == "f/0"));
 }
 
 #[tokio::test]

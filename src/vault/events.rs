@@ -1,6 +1,8 @@
-//! `vault/events.jsonl`: one line per change of a key. Never a key, only what commits to it.
+//! `vault/events.jsonl`: one line per change of a key and per opening of what is sealed. Never a
+//! key, only what commits to it; never content.
 
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -27,6 +29,23 @@ pub struct RecipientEvent<'a> {
     pub time: String,
     pub event: &'a str,
     pub recipient: &'a str,
+}
+
+/// Rows of `vault/quarantine` that are about to be opened.
+#[derive(Serialize)]
+pub struct Opening<'a> {
+    /// RFC 3339, UTC.
+    pub time: String,
+    pub event: &'a str,
+    pub feed: &'a str,
+    pub purpose: &'a str,
+    /// User id of the process that asked.
+    pub uid: u32,
+    pub rows: u64,
+    /// Rows by the reason that they were refused for.
+    pub reasons: BTreeMap<String, u64>,
+    /// Arrival days of the rows.
+    pub days: Vec<String>,
 }
 
 /// Appends and syncs.

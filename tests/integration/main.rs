@@ -14,6 +14,7 @@ mod hostile;
 mod kafka;
 mod kills;
 mod power;
+mod quarantine;
 mod recount;
 mod sealed;
 mod site;
