@@ -4,6 +4,7 @@
 //! Results go to stdout, everything else to stderr.
 
 pub mod check;
+pub mod compact;
 pub mod completions;
 pub mod context;
 pub mod demo;
@@ -81,6 +82,7 @@ const VAULT_HELP: &str = "\
 Examples:
   cdrveil-vault epoch list --site /srv/cdr
   cdrveil-vault epoch create --epoch 2025-01 --through 2025-12     to load older history
+  cdrveil-vault compact --site /srv/cdr                            keep its tables small, while ingest goes on
 
 Passphrases: CDRVEIL_VAULT_PASSPHRASE_FILE names a file that holds the one of vault/keys.age, and
 CDRVEIL_PASSPHRASE_FILE that of ingest/keys.age, which is written anew when ingest is handed its
@@ -99,6 +101,7 @@ pub struct CdrveilVault {
 #[derive(Subcommand)]
 pub enum VaultCommand {
     Epoch(epoch::EpochArgs),
+    Compact(compact::CompactArgs),
     Sweep(sweep::SweepArgs),
     Completions(completions::CompletionsArgs),
 }
@@ -128,6 +131,7 @@ pub fn vault_main() -> ExitCode {
         let context = Context::new(parsed.common.site, parsed.common.json, environment);
         match parsed.command {
             VaultCommand::Epoch(args) => epoch::run(args, &context),
+            VaultCommand::Compact(args) => compact::run(&args, &context),
             VaultCommand::Sweep(args) => sweep::run(&args, &context),
             VaultCommand::Completions(args) => completions::run(args, CdrveilVault::command(), &context),
         }

@@ -6,7 +6,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Every step, in the order a batch passes them. Tests draw from this list.
+/// Every step of ingest, in the order a batch passes them. Tests draw from this list.
 pub const STEPS: [&str; 15] = [
     "file.opened",
     "block.staged",
@@ -24,6 +24,10 @@ pub const STEPS: [&str; 15] = [
     "recover.before",
     "recover.done",
 ];
+
+/// The steps of a compaction, by themselves: ingest never comes by.
+pub const COMPACTION_STEPS: [&str; 5] =
+    ["compact.before", "compact.written", "compact.merged", "compact.fenced", "compact.done"];
 
 struct Armed {
     step: String,

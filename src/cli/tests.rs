@@ -50,6 +50,7 @@ impl Desk {
         match parsed.command {
             VaultCommand::Epoch(args) => epoch::run(args, context),
             VaultCommand::Sweep(args) => sweep::run(&args, context),
+            VaultCommand::Compact(args) => compact::run(&args, context),
             VaultCommand::Completions(_) => unreachable!("not used here"),
         }
     }

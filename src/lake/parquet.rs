@@ -74,3 +74,13 @@ pub fn read_file(path: &Path) -> Result<Vec<RecordBatch>, LakeError> {
         ParquetRecordBatchReaderBuilder::try_new(file).and_then(|b| b.build()).map_err(|e| refused(e.to_string()))?;
     reader.collect::<Result<Vec<_>, _>>().map_err(|e| refused(e.to_string()))
 }
+
+/// What the footer of a data file holds under `key`.
+pub fn footer_text(path: &Path, key: &str) -> Result<Option<String>, LakeError> {
+    let file = File::open(path).map_err(LakeError::io("cannot open", path))?;
+    let refused = |e: String| LakeError::Table { path: path.to_owned(), reason: e };
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| refused(e.to_string()))?;
+    let about = builder.metadata().file_metadata().key_value_metadata();
+    let found = about.and_then(|pairs| pairs.iter().find(|p| p.key == key));
+    Ok(found.and_then(|p| p.value.clone()))
+}
