@@ -152,7 +152,6 @@ def main():
         check_tally(report)
         counted = report["tally_records"] + report["sensitive"]
         assert counted == total["veiled"], f"tally {counted}, veiled {total['veiled']}"
-        report["identity_rows"] = one("SELECT count(*) FROM identities")
     report["live_files"] = LIVE
     count_csv(report)
     print(json.dumps(report))

@@ -38,6 +38,7 @@ fn twenty_thousand_commits_slow() {
 
 /// What was measured at the end of one stretch of commits.
 #[derive(Debug)]
+#[expect(dead_code, reason = "all of it is printed, and some of it judged")]
 struct Measured {
     commits: u64,
     commit_ms: f64,

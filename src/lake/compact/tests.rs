@@ -8,7 +8,6 @@ use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, FixedSizeBinaryArray, 
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int32Type};
 use arrow::record_batch::RecordBatch;
-use parquet::bloom_filter::Sbbf;
 use parquet::file::properties::ReaderProperties;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::file::serialized_reader::ReadOptionsBuilder;
@@ -137,7 +136,7 @@ impl Site {
     async fn add(&mut self, rows: &[Row]) -> AddFile {
         self.number += 1;
         let file = file(&self.dir, rows);
-        assert_eq!(self.table.append("f/p", self.number, &[file.clone()]).await.unwrap(), Appended::Now);
+        assert_eq!(self.table.append("f/p", self.number, std::slice::from_ref(&file)).await.unwrap(), Appended::Now);
         self.table.refresh().await.unwrap();
         file
     }
@@ -200,7 +199,7 @@ proptest! {
                 before.extend(rows_of(&site.dir.join(added.path)));
             }
             site.compact(&layout(true), targets[1]).await;
-            let after = vec![live(&site.table).concat()];
+            let after = [live(&site.table).concat()];
             let wanted: BTreeSet<&String> = before.iter().map(|r| &r[0]).collect();
             let found: Vec<&String> = after[0].iter().map(|r| &r[0]).collect();
             prop_assert_eq!(found.iter().collect::<BTreeSet<_>>().len(), found.len());
@@ -300,9 +299,8 @@ async fn lookups_find_filters_and_nothing_else_is_told() {
     for (i, column) in groups[0].columns().iter().enumerate() {
         assert!(column.statistics().is_none() && column.column_index_offset().is_none());
         assert!(column.offset_index_offset().is_some());
-        let filter: Option<&Sbbf> = None;
         let group = reader.get_row_group(0).unwrap();
-        let filter = filter.or(group.get_column_bloom_filter(i));
+        let filter = group.get_column_bloom_filter(i);
         assert_eq!(filter.is_some(), i < 2, "{i}");
         if let Some(filter) = filter {
             let known: Vec<u8> = (0..=255).filter(|n| filter.check(&id(*n).to_vec())).collect();
