@@ -28,7 +28,7 @@ pub struct Swept {
 }
 
 /// Sweeps `tables` (name in manifests, table as just opened) of what was last written, or replaced,
-/// before `before_ms`, and temporary files beside the manifests under `lake`.
+/// before `before_ms`, and for the lake's own tables also temporary files beside the manifests.
 pub async fn sweep(lake: &Path, tables: &[(&str, &Table)], before_ms: i64) -> Result<Swept, LakeError> {
     let mut swept = Swept::default();
     let mut unnamed: HashMap<(String, String), PathBuf> = HashMap::new();
@@ -55,8 +55,11 @@ pub async fn sweep(lake: &Path, tables: &[(&str, &Table)], before_ms: i64) -> Re
         }
     }
     let partitions = batches::partitions(lake)?;
-    for (feed, partition) in &partitions {
-        swept.remove_old(temporaries(BatchLog::new(lake, feed, partition).folder())?, before_ms)?;
+    // The log belongs to the lake's zone; the vault only reads it.
+    if tables.iter().any(|(_, table)| table.dir().starts_with(lake)) {
+        for (feed, partition) in &partitions {
+            swept.remove_old(temporaries(BatchLog::new(lake, feed, partition).folder())?, before_ms)?;
+        }
     }
     // Rare: only after a crash, or where nobody has swept for long.
     if !unnamed.is_empty() {
@@ -247,5 +250,43 @@ mod tests {
         fs::write(lake.path().join("_batches/f/p/00000000000000000002.json"), "{").unwrap();
         assert!(sweep(lake.path(), &[("cdr", &table)], BOUND_MS).await.is_err(), "a manifest is damaged");
         assert!(old.exists());
+    }
+
+    /// Replaced files stay for their bound, however old they are; then they go, and nothing else.
+    #[tokio::test]
+    async fn what_was_replaced_goes_after_the_bound_or_when_the_log_forgot_it() {
+        let lake = tempfile::tempdir().unwrap();
+        let dir = lake.path().join("cdr");
+        let mut table = Table::open_or_create(&dir, &contract()).await.unwrap();
+        let at = |name: &str| format!("event_day=2026-11-22/{name}.parquet");
+        let names = ["one", "two", "three", "made"].map(at);
+        for (number, name) in (1..=3).zip(&names) {
+            manifest(lake.path(), number as u64, &[name]);
+            table.append("f/p", number, &[add(name)]).await.unwrap();
+        }
+        names.iter().for_each(|name| put(&dir.join(name), 1));
+        table.replace(&names[..2], &[add(&names[3])]).await.unwrap();
+        table.refresh().await.unwrap();
+        let removed: Vec<i64> = table.removed().await.unwrap().into_values().collect();
+        let (first, last) = (removed.iter().min().unwrap(), removed.iter().max().unwrap());
+        let stand = || names.iter().map(|name| dir.join(name).exists()).collect::<Vec<_>>();
+        assert_eq!(sweep(lake.path(), &[("cdr", &table)], *first).await.unwrap(), Swept::default());
+        assert_eq!(stand(), [true; 4], "just replaced");
+        assert_eq!(sweep(lake.path(), &[("cdr", &table)], last + 1).await.unwrap().files, 2);
+        assert_eq!(stand(), [false, false, true, true]);
+
+        // The same when checkpoints no longer tell: marks say that the table has taken the files in.
+        names[..2].iter().for_each(|name| put(&dir.join(name), 1));
+        put(&dir.join(at("coming")), 1);
+        manifest(lake.path(), 4, &[&at("coming")]);
+        table.keep(Duration::ZERO, Duration::ZERO).await.unwrap();
+        for number in 1..=210 {
+            table.append("other/p", number, &[]).await.unwrap();
+        }
+        table.refresh().await.unwrap();
+        assert!(table.removed().await.unwrap().is_empty());
+        assert_eq!(sweep(lake.path(), &[("cdr", &table)], BOUND_MS).await.unwrap().files, 2);
+        assert_eq!(stand(), [false, false, true, true]);
+        assert!(dir.join(at("coming")).exists(), "the table has still to take it in");
     }
 }

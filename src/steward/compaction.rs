@@ -1,13 +1,13 @@
 //! The lake's own tables kept small: compaction of `cdr` and `tally`, and the sweep.
 //!
 //! A vintage names the tally files that it took in, so files may be put together only if, in every
-//! hour that either has records of, the same vintage took in both, or none did yet. The new file
-//! names what it was made of. A release that is at work meanwhile may have read files that are being
+//! hour that both have records of, the same vintage took in both, or none did yet. The new file
+//! names what it was made of, hour by hour. A release that is at work meanwhile may have read files that are being
 //! put together and judge some of them: so the mark of every release table is moved between reading
 //! its history and committing the compaction, which refuses that release its commit. One that
 //! begins later reads mark before tally, and finds every file that the compaction knew, or the new one.
 
-use super::history::{self, History, TallyFile};
+use super::history::{self, History, Hours, TallyFile};
 use super::{APP, Steward, StewardError, by_day, read_watermark};
 use crate::clock::Clock;
 use crate::failpoint;
@@ -155,80 +155,56 @@ fn rewritten(
     closed: bool,
 ) -> Result<Vec<Rewritten>, StewardError> {
     let layout = layout();
-    let small = files.iter().filter(|f| f.bytes < limits.target_bytes / 2);
-    let small = small.map(TallyFile::read).collect::<Result<Vec<_>, _>>()?;
+    let mut small = Vec::new();
+    for file in files.iter().filter(|f| f.bytes < limits.target_bytes / 2) {
+        small.push((TallyFile::read(file)?, hours(&file.path)?));
+    }
     let mut rewritten = Vec::new();
     for set in together(&small, histories)? {
-        let of_set: Vec<DataFile> = set.iter().map(|f| f.file.clone()).collect();
+        let of_set: Vec<DataFile> = set.iter().map(|(f, _)| f.file.clone()).collect();
         for group in plan::groups(&of_set, closed, limits) {
-            let members = set.iter().filter(|f| group.iter().any(|g| g.path == f.file.path));
-            let about = KeyValue::new(history::INPUTS.to_owned(), history::inputs_text(members.copied()));
+            let is_member = |f: &TallyFile<'_>| group.iter().any(|g| g.path == f.file.path);
+            let members = set.iter().filter(|(f, _)| is_member(f)).map(|(f, hours)| (f, of_day(hours)));
+            let about = KeyValue::new(history::INPUTS.to_owned(), history::inputs_text(members));
             rewritten.push(compact::rewrite(dir, &layout, &group, vec![about])?);
         }
     }
     Ok(rewritten)
 }
 
+/// A file, and the hours that it has cells of.
+type Member<'a> = (TallyFile<'a>, BTreeSet<i32>);
+
+/// By release table and hour that a set has cells of: the vintage that took them in, if one did.
+type Taken = HashMap<(usize, i32), Option<u32>>;
+
 /// Splits files into sets whose members may be put together.
-fn together<'a>(
-    files: &'a [TallyFile<'a>],
-    histories: &[&History],
-) -> Result<Vec<Vec<&'a TallyFile<'a>>>, StewardError> {
-    let mut sets: Vec<(Vec<&TallyFile<'_>>, Taken)> = Vec::new();
-    for file in files {
-        let taken = Taken::of(file, &hours(&file.file.path)?, histories);
-        match sets.iter_mut().find_map(|(set, all)| Some((set, all.with(&taken)?, all))) {
-            Some((set, joint, all)) => {
-                set.push(file);
-                *all = joint;
+fn together<'a>(files: &'a [Member<'a>], histories: &[&History]) -> Result<Vec<Vec<&'a Member<'a>>>, StewardError> {
+    let mut sets: Vec<(Vec<&Member<'_>>, Taken)> = Vec::new();
+    for member in files {
+        let (file, hours) = member;
+        let mut taken = Taken::new();
+        for (i, history) in histories.iter().enumerate() {
+            for hour in hours {
+                taken.insert((i, *hour), history.tier(*hour, file)?);
             }
-            None => sets.push((vec![file], taken)),
+        }
+        let fits = |of_set: &Taken| taken.iter().all(|(at, vintage)| of_set.get(at).is_none_or(|v| v == vintage));
+        match sets.iter_mut().find(|(_, of_set)| fits(of_set)) {
+            Some((set, of_set)) => {
+                set.push(member);
+                of_set.extend(taken);
+            }
+            None => sets.push((vec![member], taken)),
         }
     }
     Ok(sets.into_iter().map(|(set, _)| set).collect())
 }
 
-/// By release table and hour: the vintages that took in files of a set.
-#[derive(Default)]
-struct Taken(HashMap<(usize, i32), State>);
-
-#[derive(Clone, Default)]
-struct State {
-    vintages: BTreeSet<u32>,
-    /// Some file has records of this hour.
-    has_rows: bool,
-    /// Some file has, and no vintage took it in.
-    has_new: bool,
-}
-
-impl Taken {
-    fn of(file: &TallyFile<'_>, hours: &BTreeSet<i32>, histories: &[&History]) -> Taken {
-        let mut taken = Taken::default();
-        for (i, history) in histories.iter().enumerate() {
-            for hour in history.hours() {
-                let vintages = history.tiers(hour, file);
-                let has_rows = hours.contains(&hour);
-                let has_new = has_rows && vintages.is_empty();
-                taken.0.insert((i, hour), State { vintages, has_rows, has_new });
-            }
-        }
-        taken
-    }
-
-    /// Of both together; `None` if an hour could then no longer be told apart.
-    fn with(&self, other: &Taken) -> Option<Taken> {
-        let mut joint = self.0.clone();
-        for (at, state) in &other.0 {
-            let ours = joint.entry(*at).or_default();
-            ours.vintages.extend(&state.vintages);
-            ours.has_rows |= state.has_rows;
-            ours.has_new |= state.has_new;
-            if ours.has_rows && ours.vintages.len() + usize::from(ours.has_new) > 1 {
-                return None;
-            }
-        }
-        Some(Taken(joint))
-    }
+fn of_day(hours: &BTreeSet<i32>) -> Hours {
+    let mut of_day = Hours::default();
+    hours.iter().for_each(|hour| of_day.add(*hour));
+    of_day
 }
 
 /// Hours that a tally file has cells of.

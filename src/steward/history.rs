@@ -10,45 +10,71 @@ use crate::release::table::{self, Frozen};
 use crate::release::window::Published;
 use crate::tally::cell::{Key, Sum};
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
-/// Key in the footer of a compacted tally file: digests of the files that it was made of, and of
-/// those that they were made of, 16 hex digits each.
+/// Key in the footer of a compacted tally file: the files that it was made of, and those that they
+/// were made of, each as its digest (16 hex digits) and the hours of the day that it had records of
+/// (6 hex digits, bit n for hour n).
 pub const INPUTS: &str = "cdrveil.inputs";
+
+/// Hours of a day, bit n for hour n.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hours(u32);
+
+impl Hours {
+    const ALL: Hours = Hours(0xff_ffff);
+
+    /// `hour` counts from 1970-01-01 UTC.
+    pub fn holds(self, hour: i32) -> bool {
+        self.0 >> hour.rem_euclid(24) & 1 == 1
+    }
+
+    pub fn add(&mut self, hour: i32) {
+        self.0 |= 1 << hour.rem_euclid(24);
+    }
+}
 
 /// A tally file under every name that a vintage may have known it, or a part of it, by.
 pub struct TallyFile<'a> {
     pub file: &'a DataFile,
-    /// Its own first.
-    pub digests: Vec<u64>,
+    /// Its own first; the hours of which this name speaks.
+    names: Vec<(u64, Hours)>,
 }
 
 impl<'a> TallyFile<'a> {
     pub fn read(file: &'a DataFile) -> Result<TallyFile<'a>, StewardError> {
-        let mut digests = vec![digest(&file.path)];
+        let mut names = vec![(digest(&file.path), Hours::ALL)];
         if run_of(&file.path).is_some() {
             let wrong = || LakeError::Table {
                 path: file.path.clone(),
                 reason: "a compacted tally file does not say what it was made of".into(),
             };
             let text = parquet::footer_text(&file.path, INPUTS)?.ok_or_else(wrong)?;
-            let (words, rest) = text.as_bytes().as_chunks::<16>();
-            let number = |w: &[u8; 16]| u64::from_str_radix(std::str::from_utf8(w).ok()?, 16).ok();
-            let inputs = words.iter().map(number).collect::<Option<Vec<u64>>>().ok_or_else(wrong)?;
+            let (words, rest) = text.as_bytes().as_chunks::<22>();
+            let inputs = words.iter().map(name).collect::<Option<Vec<_>>>().ok_or_else(wrong)?;
             if !rest.is_empty() || inputs.is_empty() {
                 return Err(wrong().into());
             }
-            digests.extend(inputs);
+            names.extend(inputs);
         }
-        Ok(TallyFile { file, digests })
+        Ok(TallyFile { file, names })
     }
 }
 
-/// The value of `INPUTS` for a file made of these.
-pub fn inputs_text<'a>(files: impl Iterator<Item = &'a TallyFile<'a>>) -> String {
-    let digests: BTreeSet<u64> = files.flat_map(|f| f.digests.iter().copied()).collect();
-    digests.iter().map(|d| format!("{d:016x}")).collect()
+fn name(word: &[u8; 22]) -> Option<(u64, Hours)> {
+    let (digest, hours) = std::str::from_utf8(word).ok()?.split_at_checked(16)?;
+    Some((u64::from_str_radix(digest, 16).ok()?, Hours(u32::from_str_radix(hours, 16).ok()?)))
+}
+
+/// The value of `INPUTS` for a file made of these, each with the hours that it has records of.
+pub fn inputs_text<'a>(files: impl Iterator<Item = (&'a TallyFile<'a>, Hours)>) -> String {
+    let mut names: BTreeMap<u64, u32> = BTreeMap::new();
+    for (file, hours) in files {
+        names.insert(file.names[0].0, hours.0);
+        names.extend(file.names[1..].iter().map(|(digest, hours)| (*digest, hours.0)));
+    }
+    names.iter().map(|(digest, hours)| format!("{digest:016x}{hours:06x}")).collect()
 }
 
 /// What the release table says of one day.
@@ -96,20 +122,15 @@ impl History {
         }
     }
 
-    /// Hours of which anything was released.
-    pub fn hours(&self) -> impl Iterator<Item = i32> {
-        self.windows.keys().copied()
-    }
-
     /// The latest vintage of a window; 0 before the first.
     pub fn vintage(&self, hour: i32) -> u32 {
         self.windows.get(&hour).map_or(0, |w| w.0)
     }
 
-    /// The vintages of a window that took in the file or a part of it.
-    pub fn tiers(&self, hour: i32, file: &TallyFile<'_>) -> BTreeSet<u32> {
-        let known = self.windows.get(&hour);
-        known.iter().flat_map(|w| file.digests.iter().filter_map(|d| w.1.get(d).copied())).collect()
+    /// The vintages of a window that took in the file, or a part of it that has records of this hour.
+    fn tiers(&self, hour: i32, file: &TallyFile<'_>) -> BTreeSet<u32> {
+        let Some((_, taken)) = self.windows.get(&hour) else { return BTreeSet::new() };
+        file.names.iter().filter(|n| n.1.holds(hour)).filter_map(|n| taken.get(&n.0).copied()).collect()
     }
 
     /// The vintage that took in the file's records of this hour.
@@ -126,7 +147,7 @@ impl History {
     }
 
     pub fn new_inputs(&self, hour: i32, files: &[TallyFile<'_>]) -> Vec<u64> {
-        let mut new: Vec<_> = files.iter().filter(|f| self.tiers(hour, f).is_empty()).map(|f| f.digests[0]).collect();
+        let mut new: Vec<_> = files.iter().filter(|f| self.tiers(hour, f).is_empty()).map(|f| f.names[0].0).collect();
         new.sort_unstable();
         new
     }

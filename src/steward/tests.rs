@@ -385,3 +385,40 @@ async fn a_compacted_file_without_its_inputs_stops_the_release() {
     crate::lake::compact::put(&mut table, bare, &Limits::default(), 0, &MockClock::at_ms(0)).await.unwrap();
     assert!(matches!(pass(&site.steward, &site.clock).await, Err(StewardError::Lake(LakeError::Table { .. }))));
 }
+
+/// A vintage also names files without records of its hour. That must not be taken for theirs.
+#[tokio::test]
+async fn a_file_is_known_by_the_hours_it_has_records_of() {
+    let mut site = Site::new();
+    site.deliver(&[(3, 0..60)], false).await;
+    site.deliver(&[(9, 0..60)], false).await;
+    site.pass().await;
+    site.deliver(&[(10, 0..60)], false).await;
+    let dir = site.steward.lake.join("tally");
+    let mut table = Table::open(&dir).await.unwrap();
+    // A compaction has read the tally and moved the mark, and is about to commit, ...
+    let files = table.files().unwrap();
+    let members: Vec<(history::TallyFile<'_>, history::Hours)> = files
+        .iter()
+        .map(|f| {
+            let hour =
+                contract::cells(&parquet::read_file(&f.path).unwrap()[0], &site.steward.cube.name).unwrap()[0].0.hour;
+            let mut hours = history::Hours::default();
+            hours.add(hour);
+            (history::TallyFile::read(f).unwrap(), hours)
+        })
+        .collect();
+    let text = history::inputs_text(members.iter().map(|(f, hours)| (f, *hours)));
+    let about = ::parquet::file::metadata::KeyValue::new(history::INPUTS.to_owned(), text);
+    let all: Vec<&DataFile> = files.iter().collect();
+    let made = crate::lake::compact::rewrite(&dir, &compaction::layout(), &all, vec![about]).unwrap();
+    // ... when late records make a second vintage of hour 3, which names every file that it has not named.
+    site.deliver(&[(3, 100..140), (10, 60..61)], false).await;
+    let released: Vec<_> = site.pass().await.released.iter().map(|w| (w.hour - DAY.0 * 24, w.vintage)).collect();
+    assert_eq!(released, [(3, 2)]);
+    crate::lake::compact::put(&mut table, made, &Limits::default(), 0, &MockClock::at_ms(0)).await.unwrap();
+    site.deliver(&[(12, 0..40)], true).await;
+    let released: Vec<_> = site.pass().await.released.iter().map(|w| (w.hour - DAY.0 * 24, w.vintage)).collect();
+    assert_eq!(released, [(9, 1), (10, 1), (12, 1)], "hour 3 stays as it is");
+    assert_eq!(site.number(Audience::Internal, RECORDS).await, 60 + 40 + 60 + 60 + 40);
+}
