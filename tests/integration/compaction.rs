@@ -51,16 +51,18 @@ fn ingest_goes_on_while_both_zones_compact_and_are_killed() {
     reference.load(&files);
     let expected = reference.recount(&files);
     assert_complete(&expected);
+    // The same batches, so that sketches were merged from the same parts, and no compaction.
+    let plain = Twin::of(&home, "plain", LOAD.block_bytes);
     let twin = Twin::of(&home, "compacted", LOAD.block_bytes);
-    twin.load(&files[..2]);
+    let runs: Vec<&[PathBuf]> = files.chunks(2).collect();
+    runs.iter().for_each(|some| drop(plain.load(some)));
+    twin.load(runs[0]);
     let over = AtomicBool::new(false);
     let mut killed = HashSet::new();
     std::thread::scope(|scope| {
         scope.spawn(|| {
             // Runs of one file or two, as a folder brings them.
-            for some in files[2..].chunks(2) {
-                twin.load(some);
-            }
+            runs[1..].iter().for_each(|some| drop(twin.load(some)));
             over.store(true, Ordering::SeqCst);
         });
         let mut round = 0;
@@ -79,7 +81,7 @@ fn ingest_goes_on_while_both_zones_compact_and_are_killed() {
                 let signal = output.status.signal();
                 let run = Run::ended(output);
                 // `faketime` says of its child what it cannot tell by its own status.
-                if signal == Some(9) || run.stdout.contains("Caught Killed") {
+                if signal == Some(9) || run.stderr.contains("Caught Killed") {
                     killed.insert(step);
                 } else {
                     assert_eq!(run.code, 0, "{}\n{}", run.stdout, run.stderr);
@@ -106,19 +108,44 @@ fn ingest_goes_on_while_both_zones_compact_and_are_killed() {
     let again = twin.load(&files[files.len() - 1..]);
     assert_eq!(again["records_in"], 0, "{again}");
     assert_same(&twin.recount(&files), &expected, "a run after compaction");
-    assert_eq!(released(&twin), released(&reference), "what is released says nothing of compaction");
+    shows_nothing_of_compaction(&released(&twin), &released(&plain));
     spark_reads(&twin);
 }
 
+/// Cell for cell the same. Beyond the exact range of a sketch, distinct counts are estimates and depend a
+/// little on the order in which parts are merged, which is that of files; so may, now and then, whether one
+/// party might dominate a sum.
+fn shows_nothing_of_compaction(compacted: &[Value], plain: &[Value]) {
+    assert_eq!(compacted.len(), plain.len());
+    let mut withheld_in_one = 0;
+    for (a, b) in compacted.iter().zip(plain) {
+        for (name, value) in a.as_object().unwrap() {
+            let (ours, theirs) = (value, &b[name]);
+            let estimate = name.ends_with("_parties") && value.as_f64() > Some(150.0);
+            let sum = ["seconds", "bytes", "charge", "withheld"].contains(&name.as_str());
+            if estimate {
+                let (ours, theirs) = (ours.as_f64().unwrap(), theirs.as_f64().unwrap());
+                assert!((ours - theirs).abs() <= 5.0 + theirs * 0.08, "{name}: {a} {b}");
+            } else if sum && ours != theirs {
+                assert!(name == "withheld" || ours.is_null() || theirs.is_null(), "{name}: {a} {b}");
+                withheld_in_one += 1;
+            } else {
+                assert_eq!(ours, theirs, "{name}: {a} {b}");
+            }
+        }
+    }
+    assert!(withheld_in_one <= plain.len() / 50, "{withheld_in_one} of {}", plain.len());
+}
+
 /// One pass of the release, and all that was ever shown.
-fn released(twin: &Twin<'_>) -> Value {
+fn released(twin: &Twin<'_>) -> Vec<Value> {
     let pass = Run::of(&mut steward(twin));
     assert_eq!(pass.code, 0, "{}", pass.stderr);
     let sql = "SELECT * FROM traffic_hourly_vintages ORDER BY 1, 2, 3, 4, 5, 6, 7, 8";
     let shown = Run::of(twin.program().args(["query", "--json", "--sql", sql]));
     assert_eq!(shown.code, 0, "{}", shown.stderr);
-    let cells: Value = serde_json::from_str(&shown.stdout).unwrap();
-    assert!(cells.as_array().unwrap().len() > 5, "{cells}");
+    let cells: Vec<Value> = serde_json::from_str(&shown.stdout).unwrap();
+    assert!(cells.len() > 20, "{cells:?}");
     cells
 }
 

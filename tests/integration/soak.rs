@@ -127,8 +127,9 @@ impl Soak {
         let lake = folder.join("lake");
         let dir = lake.join("evidence");
         let mut table = Table::open_or_create(&dir, &tables::evidence()).await.unwrap();
-        table.keep(keep, keep).await.unwrap();
-        let limits = Limits { keep_log: keep, keep_removed: keep, target_bytes: 8 << 20, ..Limits::default() };
+        // As in production, the log tells of removed files for longer than they are kept.
+        let limits = Limits { keep_log: keep, keep_removed: keep * 3, target_bytes: 8 << 20, ..Limits::default() };
+        table.keep(limits.keep_log, limits.keep_removed).await.unwrap();
         let log = BatchLog::new(&lake, "f", "p");
         Soak { lake, dir, table, log, limits, compacted: Compacted::default(), swept: Swept::default() }
     }
@@ -181,7 +182,7 @@ impl Soak {
         let done = compact::table(&mut table, &layout, &self.limits, &closed, &SystemClock).await.unwrap();
         self.compacted.add(&done);
         table.refresh().await.unwrap();
-        let before_ms = SystemClock.now_ms() - self.limits.keep_removed.as_millis() as i64;
+        let before_ms = SystemClock.now_ms() - self.limits.keep_log.as_millis() as i64;
         let swept = sweep(&self.lake, &[("evidence", &table)], before_ms).await.unwrap();
         self.swept.files += swept.files;
         self.swept.bytes += swept.bytes;
