@@ -4,6 +4,7 @@
 //! Results go to stdout, everything else to stderr.
 
 pub mod check;
+pub mod compact;
 pub mod completions;
 pub mod context;
 pub mod demo;
@@ -86,6 +87,7 @@ Examples:
   cdrveil-vault epoch list --site /srv/cdr
   cdrveil-vault epoch create --epoch 2025-01 --through 2025-12     to load older history
   cdrveil-vault recipient add acme/contract-17                     to write a topic for somebody
+  cdrveil-vault compact --site /srv/cdr                            keep its tables small, while ingest goes on
 
 Passphrases: CDRVEIL_VAULT_PASSPHRASE_FILE names a file that holds the one of vault/keys.age, and
 CDRVEIL_PASSPHRASE_FILE that of ingest/keys.age, which is written anew when ingest is handed its
@@ -105,6 +107,7 @@ pub struct CdrveilVault {
 pub enum VaultCommand {
     Epoch(epoch::EpochArgs),
     Recipient(recipient::RecipientArgs),
+    Compact(compact::CompactArgs),
     Sweep(sweep::SweepArgs),
     Quarantine(quarantine::release::VaultQuarantineArgs),
     Completions(completions::CompletionsArgs),
@@ -137,6 +140,7 @@ pub fn vault_main() -> ExitCode {
         match parsed.command {
             VaultCommand::Epoch(args) => epoch::run(args, &context),
             VaultCommand::Recipient(args) => recipient::run(args, &context),
+            VaultCommand::Compact(args) => compact::run(&args, &context),
             VaultCommand::Sweep(args) => sweep::run(&args, &context),
             VaultCommand::Quarantine(args) => quarantine::release::run(args, &context),
             VaultCommand::Completions(args) => completions::run(args, CdrveilVault::command(), &context),

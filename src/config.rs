@@ -81,6 +81,10 @@ pub struct Telemetry {
 #[derive(Debug)]
 pub struct Lake {
     pub compression_level: i32,
+    /// Size of the files that compaction makes.
+    pub compact_target_bytes: u64,
+    pub compact_files: usize,
+    pub upkeep_interval: Duration,
 }
 
 /// `[release]`
@@ -161,7 +165,12 @@ impl Site {
                 stop_within: values.duration("ingest.stop_within"),
             },
             telemetry: Telemetry { listen: values.text("telemetry.listen").parse().ok() },
-            lake: Lake { compression_level: values.number("lake.compression_level") as i32 },
+            lake: Lake {
+                compression_level: values.number("lake.compression_level") as i32,
+                compact_target_bytes: values.number("lake.compact_target_mib") << 20,
+                compact_files: values.number("lake.compact_files") as usize,
+                upkeep_interval: values.duration("lake.upkeep_interval"),
+            },
             release: Release {
                 store: dir.join(values.text("release.store")),
                 distinct_subscribers: values.number("release.distinct_subscribers"),

@@ -32,6 +32,10 @@ pub const SINK_STEPS: [&str; 3] = ["sink.sent", "sink.offsets", "sink.committed"
 /// ingest, when every record of a batch was judged.
 pub const REPLAY_STEPS: [&str; 2] = ["vault.release", "replay.judged"];
 
+/// The steps of a compaction, by themselves: ingest never comes by.
+pub const COMPACTION_STEPS: [&str; 5] =
+    ["compact.before", "compact.written", "compact.merged", "compact.fenced", "compact.done"];
+
 struct Armed {
     step: String,
     left: AtomicU64,

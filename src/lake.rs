@@ -5,6 +5,7 @@
 //! `deltalake-core`'s, through a store that syncs what it writes.
 
 pub mod batches;
+pub mod compact;
 pub mod contract;
 pub mod delta;
 pub mod durable;

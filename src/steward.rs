@@ -3,6 +3,9 @@
 //! Safe to cut off anywhere and to run again: a day's vintages are one Delta commit on top of the
 //! mark this pass started from, and publishing follows the table.
 
+pub mod compaction;
+pub mod history;
+
 use crate::clock::Clock;
 use crate::lake::delta::{AddFile, Appended, DataFile, Table};
 use crate::lake::resolved::REPLAY;
@@ -11,13 +14,13 @@ use crate::publish::{self, PublishError};
 use crate::record::time::Day;
 use crate::release::rules::{Audience, Rules, Withheld};
 use crate::release::table::{self, Frozen};
-use crate::release::window::{Judged, Published, Tiers, judge};
-use crate::tally::cell::{Cell, Key, Sum};
+use crate::release::window::{Judged, Tiers, judge};
+use crate::tally::cell::{Cell, Key};
 use crate::tally::contract;
 use crate::tally::cube::Cube;
 use crate::tally::windows::{FeedMark, Watermark, closes_at_ms, watermark};
-use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use history::{History, TallyFile};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Where the steward works and by which rules.
@@ -80,6 +83,8 @@ pub enum StewardError {
     Tally { path: PathBuf, source: contract::ContractError },
     #[error("{path}: {source}")]
     Release { path: PathBuf, source: table::TableError },
+    #[error("{path}: its records were compacted with others that another vintage took in, so it cannot be judged")]
+    Mixed { path: PathBuf },
     #[error("another steward is at work on {cube}; nothing was changed, run again")]
     Another { cube: String },
 }
@@ -96,10 +101,20 @@ pub async fn pass(steward: &Steward, clock: &dyn Clock) -> Result<Report, Stewar
     if Table::exists(&tally_dir) {
         // manifests first: whatever the table then holds beyond them is judged too, never missed
         let latest = batches::latest(&steward.lake)?;
-        let tally = Table::open(&tally_dir).await?;
+        let mut tally = Table::open(&tally_dir).await?;
         let watermark = read_watermark(steward, &latest, &tally, clock).await?;
-        for (day, files) in by_day(tally.files()?) {
-            release_day(steward, &mut table, day, &files, &watermark, &mut report).await?;
+        let mut days = by_day(tally.files()?);
+        for day in days.keys().copied().collect::<Vec<_>>() {
+            // the day before moved the mark
+            table.refresh().await?;
+            // Only then the tally: a compaction of its files moves the mark first (`compaction`).
+            let version = tally.version();
+            tally.refresh().await?;
+            if tally.version() != version {
+                days = by_day(tally.files()?);
+            }
+            let files = days.get(&day).map_or(&[][..], Vec::as_slice);
+            release_day(steward, &mut table, day, files, &watermark, &mut report).await?;
         }
     }
     table.refresh().await?;
@@ -141,17 +156,16 @@ async fn release_day(
     watermark: &Watermark,
     report: &mut Report,
 ) -> Result<(), StewardError> {
-    // the day before moved the mark
-    table.refresh().await?;
     let number = table.mark(APP).await?.unwrap_or(0) + 1;
     let history = History::read(table, day)?;
-    let mut digests: Vec<_> = tally_files.iter().map(|f| digest(&f.path)).collect();
+    let mut digests: Vec<_> = tally_files.iter().map(|f| history::digest(&f.path)).collect();
     if digests.iter().all(|d| history.settled.contains(d)) {
         return Ok(());
     }
     digests.sort_unstable();
     let mut settled = true;
-    let windows = read_day(steward, tally_files, &history)?;
+    let tally_files = tally_files.iter().map(TallyFile::read).collect::<Result<Vec<_>, _>>()?;
+    let windows = read_day(steward, &tally_files, &history)?;
     let mut frozen: [Vec<Frozen>; 2] = Default::default();
     let mut released = Vec::new();
     for (hour, window) in &windows {
@@ -171,7 +185,7 @@ async fn release_day(
             }
             Some(judged) => {
                 released.push(summary(*hour, vintage, &judged));
-                let inputs = history.new_inputs(*hour, tally_files);
+                let inputs = history.new_inputs(*hour, &tally_files);
                 for (frozen, window) in frozen.iter_mut().zip(judged.windows) {
                     frozen.push(Frozen { window, inputs: inputs.clone() });
                 }
@@ -254,15 +268,19 @@ impl Window {
     }
 }
 
-fn read_day(steward: &Steward, files: &[DataFile], history: &History) -> Result<BTreeMap<i32, Window>, StewardError> {
+fn read_day(
+    steward: &Steward,
+    files: &[TallyFile<'_>],
+    history: &History,
+) -> Result<BTreeMap<i32, Window>, StewardError> {
     let mut windows: BTreeMap<i32, Window> = BTreeMap::new();
     for file in files {
-        let digest = digest(&file.path);
-        for batch in parquet::read_file(&file.path)? {
+        let path = &file.file.path;
+        for batch in parquet::read_file(path)? {
             let cells = contract::cells(&batch, &steward.cube.name)
-                .map_err(|source| StewardError::Tally { path: file.path.clone(), source })?;
+                .map_err(|source| StewardError::Tally { path: path.clone(), source })?;
             for (key, cell) in cells {
-                let taken = history.tier(key.hour, digest);
+                let taken = history.tier(key.hour, file)?;
                 let window = windows.entry(key.hour).or_default();
                 window.has_new |= taken.is_none();
                 let tier = taken.unwrap_or_else(|| history.vintage(key.hour) + 1);
@@ -278,77 +296,6 @@ fn add(tiers: &mut Tiers, tier: u32, cell: Cell) {
         Some(known) => known.1.merge(&cell),
         None => tiers.push((tier, cell)),
     }
-}
-
-/// What was released of one day before, from the release table.
-#[derive(Default)]
-struct History {
-    /// By hour: the latest vintage, and by tally file the vintage that took it in.
-    windows: HashMap<i32, (u32, HashMap<u64, u32>)>,
-    cells: HashMap<(Audience, Key), Published>,
-    /// Tally files on which nothing is left to decide.
-    settled: HashSet<u64>,
-}
-
-impl History {
-    fn read(table: &Table, day: Day) -> Result<History, StewardError> {
-        let mut history = History::default();
-        let (day, wanted) = (Some(day.to_string()), |f: &DataFile, c: &str| f.partition.get(c).cloned().flatten());
-        for file in table.files()?.iter().filter(|f| wanted(f, "event_day") == day) {
-            let name = wanted(file, "audience");
-            for audience in Audience::ALL.into_iter().filter(|a| Some(a.name()) == name.as_deref()) {
-                let wrong = |source| StewardError::Release { path: file.path.clone(), source };
-                let batches = parquet::read_file(&file.path)?;
-                history.settled.extend(table::settled(&batches).map_err(wrong)?);
-                let windows = table::windows(&batches, audience).map_err(wrong)?;
-                windows.iter().for_each(|w| history.take(w));
-            }
-        }
-        Ok(history)
-    }
-
-    fn take(&mut self, frozen: &Frozen) {
-        let window = &frozen.window;
-        let (latest, inputs) = self.windows.entry(window.hour).or_default();
-        *latest = (*latest).max(window.vintage);
-        inputs.extend(frozen.inputs.iter().map(|d| (*d, window.vintage)));
-        for cell in &window.cells {
-            let published = self.cells.entry((window.audience, cell.key)).or_default();
-            if window.vintage > published.counts {
-                published.counts = window.vintage;
-                published.parties = [cell.a_parties, cell.b_parties.unwrap_or(0)];
-            }
-            for sum in Sum::ALL.into_iter().filter(|s| cell.sums[*s as usize].is_some()) {
-                let last = &mut published.sums[sum as usize];
-                *last = (*last).max(window.vintage);
-            }
-        }
-    }
-
-    /// The latest vintage of a window; 0 before the first.
-    fn vintage(&self, hour: i32) -> u32 {
-        self.windows.get(&hour).map_or(0, |w| w.0)
-    }
-
-    fn tier(&self, hour: i32, file: u64) -> Option<u32> {
-        self.windows.get(&hour)?.1.get(&file).copied()
-    }
-
-    fn published(&self, audience: Audience, key: &Key) -> Published {
-        self.cells.get(&(audience, *key)).copied().unwrap_or_default()
-    }
-
-    fn new_inputs(&self, hour: i32, files: &[DataFile]) -> Vec<u64> {
-        let mut new: Vec<_> = files.iter().map(|f| digest(&f.path)).filter(|d| self.tier(hour, *d).is_none()).collect();
-        new.sort_unstable();
-        new
-    }
-}
-
-/// Names a tally file in eight bytes; file names are random and never used again.
-fn digest(path: &Path) -> u64 {
-    let hash = Sha256::digest(path.file_name().unwrap_or_default().as_encoded_bytes());
-    u64::from_be_bytes(hash[..8].try_into().expect("a digest has 32 bytes"))
 }
 
 #[cfg(test)]

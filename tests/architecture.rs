@@ -24,7 +24,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("pseudonymise", &["record", "keys"]),
     ("generalise", &["record"]),
     ("tally", &["record"]),
-    ("lake", &["record", "clock"]),
+    // `failpoint`: a compaction can be killed at its steps, as a batch can.
+    ("lake", &["record", "clock", "failpoint"]),
     ("sink", &["record", "keys", "lake", "seal", "failpoint", "kafka"]),
     (
         "pipeline",
@@ -47,7 +48,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("release", &["record", "lake", "clock", "tally"]),
     ("publish", &["record", "lake", "release", "clock"]),
-    ("steward", &["record", "release", "publish", "lake", "tally", "clock"]),
+    ("steward", &["record", "release", "publish", "lake", "tally", "clock", "failpoint"]),
     ("query", &["record", "publish", "clock"]),
     ("vault", &["record", "keys", "seal", "keyfile", "lake", "clock"]),
     ("generate", &["record"]),

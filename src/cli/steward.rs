@@ -1,12 +1,15 @@
-//! `cdrveil steward`: one pass over what may be released.
+//! `cdrveil steward`: what may be released, and the lake's tables kept small.
 
+use super::compact;
 use super::context::Context;
 use super::error::CliError;
+use super::sweep::orphan_after_ms;
 use crate::clock::Clock;
 use crate::config::Site;
 use crate::publish::store::hour_text;
 use crate::record::time::Day;
 use crate::release::rules::{Audience, Rules, Withheld};
+use crate::steward::compaction::Upkeep;
 use crate::steward::{self, Open, OpenWindow, ReleasedWindow, Report, Steward};
 use crate::tally::cube::Cube;
 use comfy_table::{CellAlignment, Table};
@@ -14,27 +17,26 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// Release what is complete: judge closed windows, freeze what may be shown, publish it
+/// Release what is complete, compact the lake's tables, sweep what nothing needs any more
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
+  cdrveil steward                   a pass every [lake] upkeep_interval, until it is told to stop
   cdrveil steward --once            one pass, for a timer
   cdrveil steward --once --json     the same, window by window, for machines
 
 A window is released when every feed has delivered past its end and release_after_hours have gone
-by. What came later makes a new vintage of the window; nothing released is rewritten.")]
+by. What came later makes a new vintage of the window; nothing released is rewritten. Small files of
+cdr and tally are compacted when their day is complete, or [lake] compact_files of about one size are
+there. `cdrveil-vault compact` does it for the vault.")]
 pub struct StewardArgs {
-    /// One pass, then stop (this version has no other way)
+    /// One pass, then stop
     #[arg(long)]
     once: bool,
 }
 
-/// Runs one pass and prints what it did.
+/// Runs one pass, or one after another, and prints what each did.
 pub fn run(args: StewardArgs, context: &Context) -> Result<(), CliError> {
-    if !args.once {
-        return Err(CliError::usage("this version of the steward makes single passes")
-            .fix("say --once, and run it from a timer"));
-    }
     let site = context.site()?;
     if !site.cubes.traffic_hourly {
         return Err(CliError::usage("no cube is on").fix("set traffic_hourly = true under [cubes]"));
@@ -43,20 +45,44 @@ pub fn run(args: StewardArgs, context: &Context) -> Result<(), CliError> {
         eprintln!("{}", warning.text());
     }
     let steward = of_site(&site);
-    let report = pass(&steward, &*context.clock)?;
-    if context.json {
-        context.print_json(&as_json(&report));
-    } else {
-        context.print_lines(&[as_text(&report, &steward, context).trim_end().to_owned()]);
-    }
-    Ok(())
+    let one = || {
+        let report = pass(&steward, &*context.clock)?;
+        let upkeep = upkeep(&steward, &site, &*context.clock)?;
+        if context.json {
+            let mut report = as_json(&report);
+            report["compacted"] = json!({ "cdr": upkeep.cdr, "tally": upkeep.tally });
+            report["swept"] = json!(upkeep.swept);
+            context.print_json(&report);
+        } else {
+            let mut lines = vec![as_text(&report, &steward, context).trim_end().to_owned()];
+            lines.extend(
+                [compact::text("cdr", &upkeep.cdr), compact::text("tally", &upkeep.tally)].into_iter().flatten(),
+            );
+            lines.extend(compact::swept_text(&upkeep.swept));
+            context.print_lines(&lines);
+        }
+        Ok(())
+    };
+    if args.once { one() } else { compact::forever(&site, context.json, one) }
+}
+
+/// Compaction and sweep of the lake's tables.
+fn upkeep(steward: &Steward, site: &Site, clock: &dyn Clock) -> Result<Upkeep, CliError> {
+    let before_ms = clock.now_ms() - orphan_after_ms(site);
+    let limits = compact::limits(site);
+    runtime()?
+        .block_on(steward::compaction::pass(steward, &limits, before_ms, clock))
+        .map_err(|e| CliError::failed(e.to_string()).fix("nothing was lost: every row is where it was; run it again"))
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|e| CliError::failed(format!("cannot start: {e}")))
 }
 
 /// One pass at the time of `clock`; `demo` makes one, too.
 pub fn pass(steward: &Steward, clock: &dyn Clock) -> Result<Report, CliError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|e| CliError::failed(format!("cannot start: {e}")))?;
-    runtime.block_on(steward::pass(steward, clock)).map_err(|e| CliError::failed(e.to_string()))
+    runtime()?.block_on(steward::pass(steward, clock)).map_err(|e| CliError::failed(e.to_string()))
 }
 
 /// The steward of a configured site.

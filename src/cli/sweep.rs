@@ -9,20 +9,20 @@ use crate::lake::sweep::{Swept, sweep};
 use indicatif::HumanBytes;
 use serde_json::json;
 
-/// Remove sealed files that were staged by an ingest run and never committed
+/// Remove sealed files that were never committed, or that a compaction replaced
 ///
-/// Only files older than [ingest] orphan_after_hours that no manifest in lake/_batches names. No key
-/// is needed: nothing is opened. `cdrveil ingest` does the same for the lake's own tables.
+/// Only files older than [ingest] orphan_after_hours that no manifest in lake/_batches names, and
+/// files that were replaced as long ago. No key is needed: nothing is opened. `cdrveil-vault compact`
+/// does it too; `cdrveil ingest` and `cdrveil steward` do it for the lake's own tables.
 #[derive(clap::Args, Debug)]
 pub struct SweepArgs {}
 
 /// The tables of the vault zone.
-const TABLES: [&str; 3] = ["evidence", "identities", "quarantine"];
+pub(super) const TABLES: [&str; 3] = ["evidence", "identities", "quarantine"];
 
 pub fn run(_: &SweepArgs, context: &Context) -> Result<(), CliError> {
     let site = Site::load(&context.site_dir, &context.environment)?;
-    let hours = i64::try_from(site.ingest.orphan_after_hours).unwrap_or(i64::MAX / 3_600_000);
-    let swept = sweep_vault(context, context.clock.now_ms() - hours * 3_600_000)
+    let swept = sweep_vault(context, context.clock.now_ms() - orphan_after_ms(&site))
         .map_err(|e| CliError::failed(e.to_string()).fix("nothing that is needed was removed; run it again"))?;
     if context.json {
         context.print_json(&json!({ "files": swept.files, "bytes": swept.bytes }));
@@ -30,6 +30,11 @@ pub fn run(_: &SweepArgs, context: &Context) -> Result<(), CliError> {
         context.print_lines(&[format!("{} files removed ({})", swept.files, HumanBytes(swept.bytes))]);
     }
     Ok(())
+}
+
+/// Beyond it a file that was never committed, or that was replaced, is nobody's any more.
+pub(super) fn orphan_after_ms(site: &Site) -> i64 {
+    i64::try_from(site.ingest.orphan_after_hours).unwrap_or(i64::MAX / 3_600_000) * 3_600_000
 }
 
 fn sweep_vault(context: &Context, before_ms: i64) -> Result<Swept, LakeError> {
@@ -45,5 +50,5 @@ fn sweep_vault(context: &Context, before_ms: i64) -> Result<Swept, LakeError> {
         }
     }
     let tables: Vec<(&str, &Table)> = tables.iter().map(|(name, table)| (*name, table)).collect();
-    sweep(&context.site_dir.join("lake"), &tables, before_ms)
+    runtime.block_on(sweep(&context.site_dir.join("lake"), &tables, before_ms))
 }

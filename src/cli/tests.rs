@@ -51,6 +51,7 @@ impl Desk {
             VaultCommand::Epoch(args) => epoch::run(args, context),
             VaultCommand::Sweep(args) => sweep::run(&args, context),
             VaultCommand::Recipient(args) => recipient::run(args, context),
+            VaultCommand::Compact(args) => compact::run(&args, context),
             VaultCommand::Quarantine(_) | VaultCommand::Completions(_) => unreachable!("not used here"),
         }
     }

@@ -96,12 +96,32 @@ pub const SECTIONS: &[Section] = &[
     Section {
         name: "lake",
         meaning: "Delta tables under lake/ and vault/.",
-        settings: &[setting(
-            "compression_level",
-            Form::Integer { min: 1, max: 19 },
-            "1",
-            "Zstandard level of Parquet files: 1 is fast, 19 is small.",
-        )],
+        settings: &[
+            setting(
+                "compression_level",
+                Form::Integer { min: 1, max: 19 },
+                "1",
+                "Zstandard level of Parquet files: 1 is fast, 19 is small.",
+            ),
+            setting(
+                "compact_target_mib",
+                Form::Integer { min: 1, max: 1_024 },
+                "128",
+                "Size of the files that compaction makes, in MiB. Its memory is about four times that.",
+            ),
+            setting(
+                "compact_files",
+                Form::Integer { min: 2, max: 10_000 },
+                "16",
+                "So many small files of about one size are compacted while their day still fills; once it is over, all are.",
+            ),
+            setting(
+                "upkeep_interval",
+                Form::Duration { min_ms: 1_000, max_ms: 86_400_000 },
+                "\"5m\"",
+                "How often `cdrveil steward` and `cdrveil-vault compact` make a pass, unless they are told --once.",
+            ),
+        ],
     },
     Section {
         name: "release",

@@ -1,5 +1,7 @@
 //! One Delta table: open, list, append exactly once.
 
+pub mod upkeep;
+
 use super::LakeError;
 use super::contract::Contract;
 use super::durable::{DurableStore, create_folders};
@@ -30,6 +32,7 @@ pub struct DataFile {
     pub path: PathBuf,
     pub partition: BTreeMap<String, Option<String>>,
     pub rows: Option<usize>,
+    pub bytes: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +82,7 @@ impl Table {
     pub async fn open_or_create(dir: &Path, contract: &Contract) -> Result<Table, LakeError> {
         if !Table::exists(dir) {
             create_folders(&dir.join("_delta_log"))?;
+            let kept = upkeep::kept(upkeep::KEEP_LOG, upkeep::KEEP_REMOVED);
             let created = unloaded(dir)?
                 .create()
                 .with_table_name(contract.name)
@@ -86,6 +90,7 @@ impl Table {
                 .with_partition_columns(contract.partition.iter().map(|c| c.name))
                 // No column statistics, ever: an identifier's minimum would stand in the log.
                 .with_configuration_property(TableProperty::DataSkippingNumIndexedCols, Some("0"))
+                .with_configuration(kept.map(|(name, value)| (name, Some(value))))
                 .with_save_mode(SaveMode::ErrorIfExists)
                 .await;
             if let Err(e) = created
@@ -118,6 +123,7 @@ impl Table {
             path: self.dir.join(&*view.path()),
             partition: view.partition_values_map().into_iter().collect(),
             rows: view.num_records(),
+            bytes: u64::try_from(view.size()).unwrap_or(0),
         };
         Ok(snapshot.log_data().iter().map(file).collect())
     }
@@ -147,9 +153,7 @@ impl Table {
     ) -> Result<Vec<Result<Appended, LakeError>>, LakeError> {
         let mut last = String::new();
         for attempt in 0..ATTEMPTS {
-            if attempt > 0 {
-                tokio::time::sleep(std::time::Duration::from_millis(u64::from(attempt) * 3)).await;
-            }
+            pause(attempt).await;
             self.update().await?;
             let mut answers = Vec::with_capacity(additions.len());
             let mut due = Vec::new();
@@ -202,24 +206,34 @@ impl Table {
 
     async fn commit(&mut self, additions: &[Addition<'_>]) -> Result<(), DeltaTableError> {
         let marks = additions.iter().map(|a| Transaction::new(a.app, a.number)).collect();
-        let properties = CommitProperties::default().with_max_retries(15).with_application_transactions(marks);
+        let properties = CommitProperties::default()
+            .with_max_retries(15)
+            .with_application_transactions(marks)
+            .with_cleanup_expired_logs(Some(false));
         let operation = DeltaOperation::Write {
             mode: SaveMode::Append,
             partition_by: Some(self.partition_columns.clone()),
             predicate: None,
         };
         let files = additions.iter().flat_map(|a| a.files);
-        CommitBuilder::from(properties)
+        let commit = CommitBuilder::from(properties)
             .with_actions(files.map(|f| Action::Add(add(f))).collect())
             .build(Some(self.table.snapshot()?), self.table.log_store(), operation)
             .await?;
-        Ok(())
+        self.committed(&commit).await
     }
 
     fn read_partition_columns(&mut self) -> Result<(), LakeError> {
         let snapshot = self.table.snapshot().map_err(refused(&self.dir))?;
         self.partition_columns = snapshot.metadata().partition_columns().to_vec();
         Ok(())
+    }
+}
+
+/// Before another attempt: a little longer each time.
+async fn pause(attempt: u32) {
+    if attempt > 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(u64::from(attempt) * 3)).await;
     }
 }
 

@@ -103,3 +103,13 @@ pub fn row_groups(path: &Path) -> Result<usize, LakeError> {
         .map_err(|e| LakeError::Table { path: path.to_owned(), reason: e.to_string() })?;
     Ok(reader.num_row_groups())
 }
+
+/// What the footer of a data file holds under `key`.
+pub fn footer_text(path: &Path, key: &str) -> Result<Option<String>, LakeError> {
+    let file = File::open(path).map_err(LakeError::io("cannot open", path))?;
+    let refused = |e: String| LakeError::Table { path: path.to_owned(), reason: e };
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| refused(e.to_string()))?;
+    let about = builder.metadata().file_metadata().key_value_metadata();
+    let found = about.and_then(|pairs| pairs.iter().find(|p| p.key == key));
+    Ok(found.and_then(|p| p.value.clone()))
+}

@@ -1,5 +1,7 @@
 //! The columns of every table (contracts in prose: `schemas/lake/`).
 
+use super::compact::Layout;
+use super::compact::rows::Order;
 use super::contract::ColumnKind::{Binary, Boolean, Date, Header, Id, Integer, Long, String, Symbol, Timestamp};
 use super::contract::{Column, Contract, column};
 use crate::record::identifier::Party;
@@ -83,6 +85,23 @@ fn sealed_columns() -> [Column; 4] {
         column("row", Integer, false),
         column("header", Header, false),
         column("sealed", Binary, false),
+    ]
+}
+
+/// How compaction writes `cdr`.
+pub fn cdr_layout() -> Layout {
+    let order = Order::ById(vec![Party::A.column(), Party::B.column()]);
+    Layout { contract: cdr(), order, lookup: Vec::new(), unique: false }
+}
+
+/// How compaction writes the vault's tables.
+pub fn vault_layouts() -> [Layout; 3] {
+    let by = |id| Order::ById(vec![id]);
+    let parties = Party::ALL.map(Party::column).to_vec();
+    [
+        Layout { contract: evidence(), order: by(Party::A.column()), lookup: parties, unique: false },
+        Layout { contract: identities(), order: by("pseudonym"), lookup: vec!["pseudonym"], unique: true },
+        Layout { contract: quarantine(), order: Order::AsTheyStand, lookup: Vec::new(), unique: false },
     ]
 }
 

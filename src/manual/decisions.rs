@@ -21,6 +21,11 @@
 //! manifest is the commit, table commits follow from it and are repeated until done. *Consequence:*
 //! tables trail each other by a moment; readers of several tables look at the manifests.
 //!
+//! **Compaction is ours.** It moves sealed rows without a key, keeps one identity of many, and must not
+//! merge tally files that two vintages took in; no general tool does. It commits only on the snapshot that
+//! it planned on, since the Delta library lets two rewrites of one file both pass. *Consequence:* a group
+//! of files at a time, each at most a target size; a conflict repeats the work.
+//!
 //! **We sync.** delta-rs does not sync on a local disk. Files, log entries and directories are synced
 //! before any position moves. *Consequence:* milliseconds per batch.
 //!

@@ -142,7 +142,8 @@ impl<'a> Engine<'a> {
     /// nobody's.
     pub fn sweep(&self) -> Result<Swept, PipelineError> {
         let before_ms = self.setting.clock.now_ms() - self.setting.orphan_after_ms;
-        Ok(self.committer.sweep(&self.setting.site.join("lake"), before_ms)?)
+        let lake = self.setting.site.join("lake");
+        Ok(self.runtime.block_on(self.committer.sweep(&lake, before_ms))?)
     }
 
     /// Blocks handed in and not yet in a stage.

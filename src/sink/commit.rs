@@ -96,10 +96,10 @@ impl Committer {
 
     /// Removes files of the lake's own tables that were staged before `before_ms` and never
     /// committed; those of the vault's tables are the vault's to sweep.
-    pub fn sweep(&self, lake: &Path, before_ms: i64) -> Result<Swept, SinkError> {
+    pub async fn sweep(&self, lake: &Path, before_ms: i64) -> Result<Swept, SinkError> {
         let tables = self.tables.iter().filter(|(name, _)| matches!(*name, "cdr" | "tally"));
         let tables: Vec<(&str, &Table)> = tables.map(|(name, table)| (*name, table)).collect();
-        Ok(sweep::sweep(lake, &tables, before_ms)?)
+        Ok(sweep::sweep(lake, &tables, before_ms).await?)
     }
 
     /// Puts each partition's manifest at its next number (the commit point, one by one), then

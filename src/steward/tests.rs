@@ -1,7 +1,7 @@
 use super::*;
 use crate::clock::MockClock;
 use crate::lake::batches::{BatchLog, Counts, FORMAT, Manifest};
-use crate::lake::contract::{ColumnKind, Contract, column};
+use crate::lake::compact::Limits;
 use crate::publish::store_path;
 use crate::record::clear::{ABSENT_U32, ABSENT_U64, Answered, Clear, Direction, Service};
 use crate::record::identifier::Country;
@@ -15,21 +15,6 @@ use std::ops::Range;
 const HOUR_MS: i64 = 3_600_000;
 /// 2026-11-20T00:00:00Z
 const DAY: Day = Day(20_777);
-
-fn tally_contract() -> Contract {
-    let kind = |k: &str| match k {
-        "string" => ColumnKind::String,
-        "integer" => ColumnKind::Integer,
-        "long" => ColumnKind::Long,
-        "timestamp" => ColumnKind::Timestamp,
-        _ => ColumnKind::Binary,
-    };
-    Contract {
-        name: "tally",
-        columns: tally::delta_columns().iter().map(|(n, k, null)| column(n, kind(k), *null)).collect(),
-        partition: vec![column("event_day", ColumnKind::Date, false)],
-    }
-}
 
 /// A lake that batches are put into, as ingest does.
 struct Site {
@@ -97,7 +82,7 @@ impl Site {
 
     async fn tally(&self, calls: &[(i64, Range<u64>)]) {
         let dir = self.steward.lake.join("tally");
-        let mut table = Table::open_or_create(&dir, &tally_contract()).await.unwrap();
+        let mut table = Table::open_or_create(&dir, &compaction::layout().contract).await.unwrap();
         let mut partial = Partial::new(&self.steward.cube);
         let (clear, veils) = block(calls);
         partial.add(&clear, &veils);
@@ -337,4 +322,126 @@ async fn of_two_stewards_one_releases() {
     assert!(other(&a) && other(&b));
     site.pass().await;
     assert_eq!(site.number(Audience::Internal, RECORDS).await, 85);
+}
+
+impl Site {
+    /// Files of the tally, after a compaction that takes two of about a size for enough.
+    async fn compact(&self) -> usize {
+        let limits = Limits { small_files: 2, ..Limits::default() };
+        compaction::pass(&self.steward, &limits, 0, &self.clock).await.unwrap();
+        let tally = Table::open(&self.steward.lake.join("tally")).await.unwrap();
+        tally.files().unwrap().len()
+    }
+}
+
+/// Two sites are told the same; one compacts after every step. Nobody could tell which.
+#[tokio::test]
+async fn compaction_changes_nothing_of_what_is_released() {
+    let (mut plain, mut compacted) = (Site::new(), Site::new());
+    let steps: [(&[(i64, Range<u64>)], bool, usize); 8] = [
+        (&[(3, 0..60), (4, 0..30)], false, 1),
+        (&[(4, 20..70), (5, 0..19)], false, 1),
+        // Hour 3 is released now; late records for it, too few by themselves, must stay apart.
+        (&[(7, 0..40)], false, 1),
+        (&[(3, 100..110), (8, 0..25)], false, 2),
+        (&[(9, 0..50)], false, 2),
+        // With these they are enough: the second vintage of hour 3.
+        (&[(3, 110..130), (10, 0..50)], false, 2),
+        // What two vintages of an hour took in stays apart for good, and what none did, again.
+        (&[(11, 0..50)], true, 2),
+        (&[(3, 200..203)], true, 3),
+    ];
+    for (n, (calls, finished, files)) in steps.into_iter().enumerate() {
+        for site in [&mut plain, &mut compacted] {
+            site.deliver(calls, finished).await;
+        }
+        compacted.compact().await;
+        let (a, b) = (plain.pass().await, compacted.pass().await);
+        let told = |r: &Report| {
+            let released: Vec<_> =
+                r.released.iter().map(|w| (w.hour, w.vintage, w.cells, w.withheld.clone())).collect();
+            let open: Vec<_> = r.open.iter().map(|o| (o.hour, o.cells, o.why.clone())).collect();
+            (released, open, r.published)
+        };
+        assert_eq!(told(&a), told(&b), "step {n}");
+        assert_eq!(compacted.compact().await, files, "step {n}");
+        assert!(compacted.pass().await.released.is_empty(), "step {n}: compaction makes no vintage");
+        for audience in Audience::ALL {
+            for table in ["traffic_hourly_vintages", "traffic_hourly_windows"] {
+                let sql = if table.ends_with("vintages") {
+                    "SELECT * FROM traffic_hourly_vintages ORDER BY hour, vintage"
+                } else {
+                    "SELECT * FROM traffic_hourly_windows ORDER BY hour, vintage"
+                };
+                assert_eq!(plain.ask(audience, sql).await, compacted.ask(audience, sql).await, "step {n} {table}");
+            }
+        }
+    }
+    assert_eq!(Table::open(&plain.steward.lake.join("tally")).await.unwrap().files().unwrap().len(), 8);
+}
+
+/// A release that read the tally before files were put together cannot commit what it judged.
+#[tokio::test]
+async fn a_release_at_work_is_refused_by_a_compaction() {
+    let mut site = Site::new();
+    site.deliver(&[(8, 0..60)], false).await;
+    site.deliver(&[(8, 60..90), (12, 0..40)], false).await;
+    site.pass().await;
+    site.deliver(&[(13, 0..40)], false).await;
+    site.deliver(&[(13, 50..90)], false).await;
+    let dir = site.steward.lake.join("release").join(&site.steward.cube.name);
+    let mut at_work = Table::open(&dir).await.unwrap();
+    let number = at_work.mark(APP).await.unwrap().unwrap() + 1;
+    assert_eq!(site.compact().await, 1);
+    assert_eq!(at_work.append(APP, number, &[]).await.unwrap(), Appended::AlreadyThere);
+}
+
+/// A compacted file that does not say what it was made of cannot be judged: nothing is released.
+#[tokio::test]
+async fn a_compacted_file_without_its_inputs_stops_the_release() {
+    let mut site = Site::new();
+    site.deliver(&[(8, 0..60)], true).await;
+    let dir = site.steward.lake.join("tally");
+    let mut table = Table::open(&dir).await.unwrap();
+    let files = table.files().unwrap();
+    let bare = crate::lake::compact::rewrite(&dir, &compaction::layout(), &[&files[0]], Vec::new()).unwrap();
+    crate::lake::compact::put(&mut table, bare, &Limits::default(), 0, &MockClock::at_ms(0)).await.unwrap();
+    assert!(matches!(pass(&site.steward, &site.clock).await, Err(StewardError::Lake(LakeError::Table { .. }))));
+}
+
+/// A vintage also names files without records of its hour. That must not be taken for theirs.
+#[tokio::test]
+async fn a_file_is_known_by_the_hours_it_has_records_of() {
+    let mut site = Site::new();
+    site.deliver(&[(3, 0..60)], false).await;
+    site.deliver(&[(9, 0..60)], false).await;
+    site.pass().await;
+    site.deliver(&[(10, 0..60)], false).await;
+    let dir = site.steward.lake.join("tally");
+    let mut table = Table::open(&dir).await.unwrap();
+    // A compaction has read the tally and moved the mark, and is about to commit, ...
+    let files = table.files().unwrap();
+    let members: Vec<(history::TallyFile<'_>, history::Hours)> = files
+        .iter()
+        .map(|f| {
+            let hour =
+                contract::cells(&parquet::read_file(&f.path).unwrap()[0], &site.steward.cube.name).unwrap()[0].0.hour;
+            let mut hours = history::Hours::default();
+            hours.add(hour);
+            (history::TallyFile::read(f).unwrap(), hours)
+        })
+        .collect();
+    let text = history::inputs_text(members.iter().map(|(f, hours)| (f, *hours)));
+    let about = ::parquet::file::metadata::KeyValue::new(history::INPUTS.to_owned(), text);
+    let all: Vec<&DataFile> = files.iter().collect();
+    let made = crate::lake::compact::rewrite(&dir, &compaction::layout(), &all, vec![about]).unwrap();
+    // ... when late records make a second vintage of hour 3, which names every file that it has not named.
+    site.deliver(&[(3, 100..140), (10, 60..61)], false).await;
+    let released: Vec<_> = site.pass().await.released.iter().map(|w| (w.hour - DAY.0 * 24, w.vintage)).collect();
+    assert_eq!(released, [(3, 2)]);
+    crate::lake::compact::put(&mut table, made, &Limits::default(), 0, &MockClock::at_ms(0)).await.unwrap();
+    site.deliver(&[(12, 0..40)], true).await;
+    let released: Vec<_> = site.pass().await.released.iter().map(|w| (w.hour - DAY.0 * 24, w.vintage)).collect();
+    assert_eq!(released, [(9, 1), (10, 1), (12, 1)], "hour 3 stays as it is");
+    assert_eq!(site.number(Audience::Internal, RECORDS).await, 60 + 40 + 60 + 60 + 40);
 }

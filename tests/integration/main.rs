@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends there")]
 
 mod append;
+mod compaction;
 mod contract;
 mod disk;
 mod errors;
@@ -18,6 +19,7 @@ mod quarantine;
 mod recount;
 mod sealed;
 mod site;
+mod soak;
 mod sources;
 mod twin;
 mod two_processes;
