@@ -8,6 +8,7 @@ use crate::config::Site;
 use crate::lake::batches::{self, BatchLog};
 use crate::lake::compact::{self, Compacted, Limits, ends_at_ms};
 use crate::lake::delta::Table;
+use crate::lake::resolved::REPLAY;
 use crate::lake::sweep::{Swept, sweep};
 use crate::lake::{LakeError, tables};
 use crate::shutdown::Stop;
@@ -119,7 +120,7 @@ fn pass(site: &Site, clock: &dyn Clock) -> Result<Pass, LakeError> {
 /// Up to when event time is complete in `table`: the watermark, as for the release.
 async fn complete_until_ms(site: &Site, lake: &Path, table: &Table, clock: &dyn Clock) -> Result<i64, LakeError> {
     let mut feeds = Vec::new();
-    for feed in batches::latest(lake)? {
+    for feed in batches::latest(lake)?.into_iter().filter(|feed| feed.partition != REPLAY) {
         let name = BatchLog::new(lake, &feed.feed, &feed.partition).app();
         let mark = table.mark(&name).await?.unwrap_or(0);
         feeds.push(FeedMark {

@@ -36,6 +36,8 @@ const HELD_MAX: usize = 64 << 20;
 const STRIDE: u32 = 256;
 /// How long a poll waits: signals and due commits are looked at this often.
 const POLL: Duration = Duration::from_millis(50);
+/// Beyond a session: until the group has handed over what a member that is gone had.
+pub(super) const HANDING_OVER: Duration = Duration::from_secs(5);
 /// Keys, statistics and figures.
 const HOUSEKEEPING: Duration = Duration::from_millis(500);
 

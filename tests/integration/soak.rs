@@ -170,6 +170,8 @@ impl Soak {
             open: Vec::new(),
             append: Vec::new(),
             stream: None,
+            headers: Vec::new(),
+            replay: None,
         };
         assert!(matches!(self.log.put(&manifest).unwrap(), Put::Done));
     }

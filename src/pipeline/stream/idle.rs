@@ -1,8 +1,8 @@
 //! When a run with `--until-idle` is over: nothing came for that long, and by the brokers' own word
 //! nothing is left.
 
-use super::Conductor;
 use super::track::Track;
+use super::{Conductor, HANDING_OVER};
 use crate::lake::batches::BatchLog;
 use crate::pipeline::PipelineError;
 use std::time::{Duration, Instant};
@@ -18,8 +18,6 @@ pub(super) struct Idle {
 
 /// Between two questions to brokers that left one unanswered, or had more.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
-/// Beyond a session: until the group has handed over what a member that is gone had.
-const HANDING_OVER: Duration = Duration::from_secs(5);
 
 impl Idle {
     pub(super) fn new() -> Idle {

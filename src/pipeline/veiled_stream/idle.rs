@@ -2,7 +2,9 @@
 
 use super::Conductor;
 use super::track::Track;
+use crate::kafka::KafkaError;
 use crate::pipeline::PipelineError;
+use crate::pipeline::stream::HANDING_OVER;
 use std::time::{Duration, Instant};
 
 /// Between two questions to brokers that left one unanswered.
@@ -15,6 +17,8 @@ pub(super) struct Idle {
     assigned: bool,
     /// Since when every partition stands at its end.
     since: Option<Instant>,
+    /// Brokers are not asked before.
+    ask_again: Option<Instant>,
 }
 
 impl Idle {
@@ -46,22 +50,53 @@ impl Conductor<'_> {
             Some(lasts) if lasts >= patience => {}
             _ => return Ok(false),
         }
+        if self.idle.ask_again.is_some_and(|at| Instant::now() < at) {
+            return Ok(false);
+        }
         // What was heard last may be old: a broker that hangs tells nothing new.
         for track in &mut self.tracks {
             match self.consumer.bounds(&track.partition) {
                 Ok((_, high)) => track.ends(high),
                 Err(e) if e.is_retriable() => {
-                    self.idle.since = Instant::now().checked_sub(patience.saturating_sub(ASK_AGAIN));
+                    self.idle.ask_again = Some(Instant::now() + ASK_AGAIN);
                     return Ok(false);
                 }
                 Err(e) => return Err(e.into()),
             }
         }
-        let over = self.tracks.iter().all(Track::is_at_end);
-        if !over {
+        if !self.tracks.iter().all(Track::is_at_end) {
             self.idle.restless();
+            return Ok(false);
         }
-        Ok(over)
+        // As on the lake's side: the group may hold partitions for a member that is gone.
+        let lasts = self.idle.lasts(true, Instant::now()).unwrap_or_default();
+        if lasts >= self.consumer.session() + HANDING_OVER {
+            return Ok(true);
+        }
+        match self.others_are_at_the_end() {
+            Ok(true) => Ok(true),
+            Err(e) if !e.is_retriable() => Err(e.into()),
+            Ok(false) | Err(_) => {
+                self.idle.ask_again = Some(Instant::now() + ASK_AGAIN);
+                Ok(false)
+            }
+        }
+    }
+
+    /// By the group's offsets, partitions that others have are read to their end.
+    fn others_are_at_the_end(&self) -> Result<bool, KafkaError> {
+        let mut others = self.consumer.partitions()?;
+        others.retain(|p| self.tracks.iter().all(|t| t.partition != *p));
+        if others.is_empty() {
+            return Ok(true);
+        }
+        for (partition, next) in self.consumer.committed(&others)? {
+            let (low, high) = self.consumer.bounds(&partition)?;
+            if next.unwrap_or(low) < high {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 

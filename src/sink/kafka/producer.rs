@@ -136,7 +136,8 @@ impl<'a> Producer<'a> {
             }
             return Err(trouble);
         }
-        let serve = || client.poll(Duration::ZERO);
+        // A poll without a wait serves a single event.
+        let serve = || client.poll(Duration::from_millis(50));
         match self.link.reach(client.client(), serve, &self.settings.topics, STEP) {
             Ok(()) => {}
             Err(e) if e.is_retriable() => return Err(Trouble::Passes(e)),
