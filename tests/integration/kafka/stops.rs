@@ -10,6 +10,9 @@ fn a_first_signal_commits_and_a_second_ends_at_once() {
     let cluster = shared();
     let scene = Scene::new(&cluster, "stops", &[3], Settings { sink: true, ..Settings::default() });
     let mut producer = scene.producer(&scene.topics[0], 24_000, &["--rate", "2000"]);
+    while (0..3).all(|partition| topics::bounds(&cluster, &scene.topics[0], partition).1 == 0) {
+        std::thread::sleep(Duration::from_millis(100));
+    }
     let mut rounds = 0;
     while producer.runs() {
         rounds += 1;
