@@ -69,8 +69,11 @@ impl Toxiproxy {
             body.len()
         )
         .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
+        let mut answer = Vec::new();
+        // It closes without having read a body that it does not need: a reset may follow its answer.
+        let read = stream.read_to_end(&mut answer);
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(read.is_ok() || !answer.is_empty(), "Toxiproxy on {method} {path}: {read:?}");
         let status = answer.split(' ').nth(1).unwrap_or_default();
         assert!(status.starts_with('2'), "Toxiproxy on {method} {path} {body}: {answer}");
     }
