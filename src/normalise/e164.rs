@@ -2,7 +2,6 @@
 
 use crate::normalise::numbering::{Numbering, Plan};
 use crate::normalise::profile::{NationalForm, Profile, ProfileError, TonCoding};
-use crate::normalise::selection;
 use crate::normalise::trie::Position;
 use crate::record::identifier::{Country, Kind};
 use crate::record::reject::Reason;
@@ -175,7 +174,7 @@ impl Dialling {
         if let Some(kind) = self.sensitive(digits) {
             return Ok((kind, self.home.country));
         }
-        let digits = selection::behind(&self.home.code, digits).unwrap_or(digits);
+        let digits = self.home.selection.behind(digits).unwrap_or(digits);
         let number = match digits.strip_prefix(&self.trunk[..]) {
             Some(rest) if !self.trunk.is_empty() && (self.trunk == b"0" || self.home.possible(rest.len())) => rest,
             _ => digits,
@@ -206,7 +205,7 @@ impl Dialling {
         if let Some(rest) = self.after_international_prefix(digits) {
             return self.international(rest, out);
         }
-        if let Some(rest) = selection::behind(&self.home.code, digits) {
+        if let Some(rest) = self.home.selection.behind(digits) {
             return self.national(rest, out);
         }
         if !self.trunk.is_empty()
@@ -235,9 +234,7 @@ impl Dialling {
                 let home = digits.strip_prefix(&self.home.code[..]);
                 if home.is_some_and(|rest| self.home.possible(rest.len())) {
                     self.international(digits, out)
-                } else if self.home.possible(digits.len())
-                    || selection::argentine_mobile(&self.home.code, digits).is_some()
-                {
+                } else if self.home.possible(digits.len()) || self.home.selection.argentine_mobile(digits).is_some() {
                     self.national_significant(digits, digits, out)
                 } else if digits[0] != b'0' && self.numbering.walk(digits).plan.is_some() {
                     self.international(digits, out)
@@ -306,12 +303,12 @@ fn short_of(plan: &Plan, symbols: &[u8], out: &mut Vec<u8>) -> Reading {
 /// The national number in parts, where it is not written as abroad: a carrier's code, a trunk `0`
 /// or Mexico's former mobile `1` before it, or Argentina's mobile `15` inside it.
 fn tidied<'n>(plan: &Plan, national: &'n [u8]) -> Option<[&'n [u8]; 3]> {
-    let number = match selection::behind(&plan.code, national).unwrap_or(national) {
+    let number = match plan.selection.behind(national).unwrap_or(national) {
         [b'0', rest @ ..] if plan.trunk == b"0" && rest.first().is_some_and(|&b| b != b'0') => rest,
         [b'1', rest @ ..] if plan.code == b"52" && rest.len() == 10 => rest,
         whole => whole,
     };
-    match selection::argentine_mobile(&plan.code, number) {
+    match plan.selection.argentine_mobile(number) {
         Some((area, subscriber)) => Some([b"9", area, subscriber]),
         None => (number.len() < national.len()).then_some([number, b"", b""]),
     }

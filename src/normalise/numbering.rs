@@ -1,6 +1,7 @@
 //! The tables under `schemas/numbering`, parsed once: numbering plans, public and sensitive
 //! services, mobile networks, brands.
 
+use crate::normalise::selection::Selection;
 use crate::normalise::trie::{Position, Trie, Walk};
 use crate::record::identifier::{Country, Kind};
 use std::sync::LazyLock;
@@ -16,6 +17,8 @@ pub(crate) struct Plan {
     pub(crate) international: Vec<Vec<u8>>,
     /// Bit `n` is set where national numbers of `n` digits exist.
     lengths: u32,
+    /// What is dialled before its numbers, or inside them.
+    pub(crate) selection: Selection,
     /// Fewest digits of a fixed or mobile subscriber number.
     pub(crate) shortest_subscriber: usize,
 }
@@ -123,6 +126,7 @@ fn parse_plans(table: &'static str, trie: &mut Trie) -> Vec<Plan> {
         }
         plans.push(Plan {
             code: code.as_bytes().to_vec(),
+            selection: Selection::under(code.as_bytes()),
             country: Country::parse(country).expect("plans.tsv: countries are two capitals"),
             trunk: list(trunk).collect::<String>().into_bytes(),
             international: list(international).map(|p| p.as_bytes().to_vec()).collect(),

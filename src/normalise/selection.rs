@@ -34,26 +34,42 @@ fn parse(table: &'static str) -> Vec<Row> {
         .collect()
 }
 
-/// The national number behind a carrier's code, if `national` (under calling code `code`) begins with one.
-pub(crate) fn behind<'n>(code: &[u8], national: &'n [u8]) -> Option<&'n [u8]> {
-    let row = TABLE.iter().find(|r| !r.areas && r.code == code)?;
-    let fits = |pattern: &&&[u8]| {
-        pattern.len() < national.len() && pattern.iter().zip(national).all(|(p, n)| *p == b'x' || p == n)
-    };
-    let rest = |pattern: &&[u8]| &national[pattern.len()..];
-    let long_enough = |rest: &&[u8]| rest.len() < 32 && row.lengths >> rest.len() & 1 == 1;
-    row.patterns.iter().filter(fits).map(rest).find(long_enough)
+/// What is dialled so under one calling code. Looked up once per plan: nearly all have nothing.
+#[derive(Clone, Copy)]
+pub(crate) struct Selection {
+    carriers: Option<&'static Row>,
+    areas: Option<&'static Row>,
 }
 
-/// Area code and subscriber of an Argentine mobile number that is written with 15 between them.
-pub(crate) fn argentine_mobile<'n>(code: &[u8], national: &'n [u8]) -> Option<(&'n [u8], &'n [u8])> {
-    let row = TABLE.iter().find(|r| r.areas && r.code == code)?;
-    let national = if national.len() == 13 { national.strip_prefix(b"9")? } else { national };
-    let split = |area: &&[u8]| {
-        let subscriber = national.strip_prefix(*area)?.strip_prefix(b"15")?;
-        (area.len() + subscriber.len() == 10).then_some((&national[..area.len()], subscriber))
-    };
-    row.patterns.iter().find_map(split)
+impl Selection {
+    pub(crate) fn under(code: &[u8]) -> Selection {
+        let find = |areas: bool| TABLE.iter().find(|r| r.areas == areas && r.code == code);
+        Selection { carriers: find(false), areas: find(true) }
+    }
+
+    /// The national number behind a carrier's code, if `national` begins with one.
+    #[inline]
+    pub(crate) fn behind<'n>(&self, national: &'n [u8]) -> Option<&'n [u8]> {
+        let row = self.carriers?;
+        let fits = |pattern: &&&[u8]| {
+            pattern.len() < national.len() && pattern.iter().zip(national).all(|(p, n)| *p == b'x' || p == n)
+        };
+        let rest = |pattern: &&[u8]| &national[pattern.len()..];
+        let long_enough = |rest: &&[u8]| rest.len() < 32 && row.lengths >> rest.len() & 1 == 1;
+        row.patterns.iter().filter(fits).map(rest).find(long_enough)
+    }
+
+    /// Area code and subscriber of an Argentine mobile number that is written with 15 between them.
+    #[inline]
+    pub(crate) fn argentine_mobile<'n>(&self, national: &'n [u8]) -> Option<(&'n [u8], &'n [u8])> {
+        let row = self.areas?;
+        let national = if national.len() == 13 { national.strip_prefix(b"9")? } else { national };
+        let split = |area: &&[u8]| {
+            let subscriber = national.strip_prefix(*area)?.strip_prefix(b"15")?;
+            (area.len() + subscriber.len() == 10).then_some((&national[..area.len()], subscriber))
+        };
+        row.patterns.iter().find_map(split)
+    }
 }
 
 /// Every code and pattern that may be put before a number, with `x` as 1.
