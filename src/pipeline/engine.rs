@@ -195,6 +195,14 @@ impl<'a> Engine<'a> {
         self.collect(taken)
     }
 
+    /// Whether a worker has nothing to do; blocks that are done go into their stages.
+    pub fn has_idle_worker(&mut self) -> Result<bool, PipelineError> {
+        let mut taken = Vec::new();
+        self.pool.take_ready(&mut taken)?;
+        self.collect(taken)?;
+        Ok(self.pool.pending() < self.setting.workers)
+    }
+
     /// Waits until every block handed in is in its stage.
     pub fn drain(&mut self) -> Result<(), PipelineError> {
         let mut taken = Vec::new();

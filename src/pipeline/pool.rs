@@ -65,6 +65,14 @@ impl Pool {
         self.pending
     }
 
+    /// Takes out the blocks that are done, without a wait.
+    pub fn take_ready(&mut self, taken: &mut Vec<Done>) -> Result<(), PipelineError> {
+        while self.pending > 0 && !self.answers.is_empty() {
+            taken.push(self.take()?);
+        }
+        Ok(())
+    }
+
     /// Takes out every block that is still under way.
     pub fn drain(&mut self, taken: &mut Vec<Done>) -> Result<(), PipelineError> {
         while self.pending > 0 {

@@ -32,6 +32,10 @@ use std::time::{Duration, Instant};
 const STAGED_MAX: u64 = 1 << 30;
 /// Bytes that wait in all partitions together for a block to be full.
 const HELD_MAX: usize = 64 << 20;
+/// How long before a commit blocks are no longer waited for to be full, at most half the interval.
+const AHEAD: Duration = Duration::from_secs(2);
+/// A block of less is not worth its sealed header.
+const AHEAD_BYTES: usize = 512 << 10;
 /// Messages taken between two looks at the clock.
 const STRIDE: u32 = 256;
 /// How long a poll waits: signals and due commits are looked at this often.
@@ -148,6 +152,7 @@ impl<'r> Conductor<'r, '_> {
                 self.answer_group()?;
                 self.ask_brokers()?;
                 self.keep_house(drained)?;
+                self.work_ahead()?;
                 if self.is_due() {
                     self.commit(false)?;
                 }
@@ -216,6 +221,21 @@ impl<'r> Conductor<'r, '_> {
     fn is_due(&self) -> bool {
         let bytes = || self.tracks.iter().map(Track::open_bytes).sum::<u64>();
         self.open_since.is_some_and(|since| since.elapsed() >= self.stream.commit_interval || bytes() > STAGED_MAX)
+    }
+
+    /// Shortly before a commit is due, idle workers get what is held for blocks that are not full: what
+    /// is left to do then is what everybody who waits for the commit waits for.
+    fn work_ahead(&mut self) -> Result<(), PipelineError> {
+        let interval = self.stream.commit_interval;
+        let begins = interval - AHEAD.min(interval / 2);
+        if self.open_since.is_none_or(|since| since.elapsed() < begins) || !self.engine.has_idle_worker()? {
+            return Ok(());
+        }
+        let held = |at: &usize| self.tracks[*at].assembler.held_bytes();
+        match (0..self.tracks.len()).max_by_key(held) {
+            Some(fullest) if held(&fullest) >= AHEAD_BYTES => self.flush(fullest),
+            _ => Ok(()),
+        }
     }
 
     /// One round: everything read so far, of every partition.
