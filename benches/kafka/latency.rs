@@ -91,7 +91,7 @@ fn latencies(
     before: &HashMap<i32, i64>,
     puts: &HashMap<i32, Vec<Put>>,
 ) -> Result<Vec<f64>, Box<dyn std::error::Error>> {
-    let consumer = traffic::from_the_beginning(cluster, topic);
+    let consumer = traffic::from_the_beginning(cluster, topic, true);
     let mut left: i64 = before.keys().map(|p| topics::bounds(cluster, topic, *p).1).sum();
     let mut all = Vec::new();
     while left > 0 {

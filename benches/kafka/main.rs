@@ -1,7 +1,8 @@
 //! The stream against what the brokers give at best, all on one machine:
-//! `cargo bench --bench kafka -- [--json] [--records N] [--partitions N] [--codec NAME] [--shape one|blocks] [--seconds N]`.
+//! `cargo bench --bench kafka -- [--json] [--records N] [--partitions N] [--codec NAME] [--shape one|blocks] [--seconds N] [--rate N]`.
 //!
-//! For one record a message, then for blocks of 100: a bare `rdkafka` consumer that only counts, then
+//! For one record a message, then for blocks of 100: a bare `rdkafka` consumer that only counts (as it
+//! comes, and tuned), then
 //! `cdrveil ingest` from its start to its last table commit, over the same topic of real brokers on the
 //! same cores. Last, how long a record takes from being produced to being committed, at half that rate
 //! with a commit each second: from the brokers' timestamps and the manifests' files.
@@ -49,6 +50,8 @@ pub struct Options {
     shapes: Vec<Shape>,
     /// How long latency is watched.
     seconds: u64,
+    /// At how many records per second; half of what was reached, if nothing is said.
+    rate: Option<f64>,
 }
 
 /// One shape's figures.
@@ -56,7 +59,8 @@ struct Figures {
     shape: Shape,
     messages: u64,
     bytes: u64,
-    bare_s: f64,
+    /// As librdkafka comes, and tuned.
+    bare_s: [f64; 2],
     ingest_s: f64,
     ingest: Value,
     latency: latency::Latency,
@@ -84,7 +88,7 @@ fn options() -> Result<Options, Box<dyn std::error::Error>> {
     let full = arguments.iter().any(|a| a == "--bench");
     let (records, seconds) = if full { (2_000_000, 20) } else { (20_000, 3) };
     let (codec, shapes) = ("none".to_owned(), vec![Shape::One, Shape::Blocks]);
-    let mut options = Options { json: false, records, partitions: 6, codec, shapes, seconds };
+    let mut options = Options { json: false, records, partitions: 6, codec, shapes, seconds, rate: None };
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
         let mut value = || rest.next().ok_or_else(|| format!("{argument} needs a value"));
@@ -94,6 +98,7 @@ fn options() -> Result<Options, Box<dyn std::error::Error>> {
             "--records" => options.records = value()?.parse()?,
             "--partitions" => options.partitions = value()?.parse()?,
             "--seconds" => options.seconds = value()?.parse()?,
+            "--rate" => options.rate = Some(value()?.parse()?),
             "--codec" => options.codec = value()?.clone(),
             "--shape" => options.shapes = vec![if value()? == "one" { Shape::One } else { Shape::Blocks }],
             _ => return Err(format!("unknown: {argument}").into()),
@@ -105,7 +110,7 @@ fn options() -> Result<Options, Box<dyn std::error::Error>> {
 fn figures(options: &Options, cluster: &Cluster, shape: Shape) -> Result<Figures, Box<dyn std::error::Error>> {
     let topic = topics::create(cluster, "bench", options.partitions, &[("retention.bytes", "-1")]);
     let sent = traffic::produce(cluster, &topic, options, shape);
-    let bare_s = traffic::count(cluster, &topic, sent.messages);
+    let bare_s = [false, true].map(|tuned| traffic::count(cluster, &topic, sent.messages, tuned));
     let site = Site::of_country("BE");
     configure(&site, cluster, &topic, "15s")?;
     let (ingest_s, ingest) = ingest(&site)?;
@@ -113,7 +118,7 @@ fn figures(options: &Options, cluster: &Cluster, shape: Shape) -> Result<Figures
         return Err(format!("{} of {} records veiled", ingest["veiled"], options.records).into());
     }
     drop(site);
-    let rate = options.records as f64 / ingest_s / 2.0;
+    let rate = options.rate.unwrap_or(options.records as f64 / ingest_s / 2.0);
     let latency = latency::measure(options, cluster, shape, rate)?;
     Ok(Figures { shape, messages: sent.messages, bytes: sent.bytes, bare_s, ingest_s, ingest, latency })
 }
@@ -177,10 +182,12 @@ fn as_json(options: &Options, f: &Figures) -> Value {
         "records": options.records,
         "messages": f.messages,
         "bytes": f.bytes,
-        "bare_consumer_records_per_second": per_second(f.bare_s),
+        "bare_consumer_records_per_second": per_second(f.bare_s[0]),
+        "tuned_bare_consumer_records_per_second": per_second(f.bare_s[1]),
         "ingest_seconds": f.ingest_s,
         "ingest_records_per_second": per_second(f.ingest_s),
-        "ratio": f.bare_s / f.ingest_s,
+        "ratio": f.bare_s[0] / f.ingest_s,
+        "ratio_to_tuned": f.bare_s[1] / f.ingest_s,
         "peak_rss_bytes": f.ingest["peak_rss_bytes"],
         "latency_ms": { "p50": f.latency.p50, "p99": f.latency.p99, "max": f.latency.max,
                         "records_per_second": f.latency.records_per_second, "messages": f.latency.messages },
@@ -192,9 +199,9 @@ fn as_table(options: &Options, all: &[Figures]) -> String {
     table.load_preset(comfy_table::presets::UTF8_FULL_CONDENSED);
     table.set_header([
         "messages of",
-        "bare consumer, records/s",
+        "bare consumer / tuned, records/s",
         "ingest, records/s",
-        "ratio",
+        "of the bare / tuned",
         "p50 / p99 / max ms at records/s",
     ]);
     for f in all {
@@ -202,9 +209,9 @@ fn as_table(options: &Options, all: &[Figures]) -> String {
         let l = &f.latency;
         table.add_row([
             f.shape.name().to_owned(),
-            per_second(f.bare_s),
+            f.bare_s.map(per_second).join(" / "),
             per_second(f.ingest_s),
-            format!("{:.1} %", f.bare_s / f.ingest_s * 100.0),
+            f.bare_s.map(|bare_s| format!("{:.1} %", bare_s / f.ingest_s * 100.0)).join(" / "),
             format!("{:.0} / {:.0} / {:.0} at {:.0}", l.p50, l.p99, l.max, l.records_per_second),
         ]);
     }
