@@ -12,6 +12,7 @@ pub mod engine;
 pub mod file_lane;
 pub mod follow;
 pub mod halves;
+pub mod idle;
 pub mod headers;
 pub mod lane;
 pub mod messages;

@@ -12,11 +12,11 @@ mod joining;
 mod track;
 
 use self::figures::{Figures, Round, StreamObserver};
-use self::idle::Idle;
 use self::track::Track;
 use super::PipelineError;
 use super::block::Work;
 use super::engine::Engine;
+use super::idle::Idle;
 use super::messages::{Assembler, Piece};
 use super::round::Fate;
 use crate::kafka::{Backoff, Cluster, KafkaError};
@@ -40,8 +40,6 @@ const AHEAD_BYTES: usize = 512 << 10;
 const STRIDE: u32 = 256;
 /// How long a poll waits: signals and due commits are looked at this often.
 const POLL: Duration = Duration::from_millis(50);
-/// Beyond a session: until the group has handed over what a member that is gone had.
-pub(super) const HANDING_OVER: Duration = Duration::from_secs(5);
 /// Keys, statistics and figures.
 const HOUSEKEEPING: Duration = Duration::from_millis(500);
 
@@ -100,7 +98,7 @@ pub fn run(
         behind: BTreeMap::new(),
         open_since: None,
         kept: Instant::now(),
-        idle: Idle::new(),
+        idle: Idle::default(),
         told: BTreeMap::new(),
     };
     let ended = conductor.conduct(stop);
@@ -173,7 +171,7 @@ impl<'r> Conductor<'r, '_> {
                     drained = true;
                 }
                 // It may be made anew this moment; if it stays away, that is said.
-                Polled::Trouble(KafkaError::UnknownTopic(_)) => joining::wait_for_topics(consumer)?,
+                Polled::Trouble(KafkaError::UnknownTopic(_)) => consumer.await_topics()?,
                 Polled::Trouble(e) => return Err(e.into()),
             }
         }

@@ -14,8 +14,8 @@ mod joining;
 mod track;
 
 use self::block::{Failure, Keyed, Passed, pass_on};
-use self::idle::Idle;
 use self::track::Track;
+use super::idle::Idle;
 use super::messages::{Assembler, Piece};
 use super::stream::Start;
 use super::summary::SinkSummary;
@@ -223,7 +223,7 @@ impl Conductor<'_> {
                     self.ask_again = Instant::now();
                     drained = true;
                 }
-                Polled::Trouble(KafkaError::UnknownTopic(_)) => joining::wait_for_topics(consumer)?,
+                Polled::Trouble(KafkaError::UnknownTopic(_)) => consumer.await_topics()?,
                 Polled::Trouble(e) => return Err(e.into()),
             }
         }

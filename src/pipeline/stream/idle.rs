@@ -1,57 +1,12 @@
 //! When a run with `--until-idle` is over: nothing came for that long, and by the brokers' own word
 //! nothing is left.
 
+use super::Conductor;
 use super::track::Track;
-use super::{Conductor, HANDING_OVER};
 use crate::lake::batches::BatchLog;
 use crate::pipeline::PipelineError;
+use crate::pipeline::idle::HANDING_OVER;
 use std::time::{Duration, Instant};
-
-pub(super) struct Idle {
-    /// The group has assigned something, be it no partition at all.
-    assigned: bool,
-    /// Since when every partition stands at its end.
-    since: Option<Instant>,
-    /// Brokers are not asked before.
-    ask_at: Option<Instant>,
-}
-
-/// Between two questions to brokers that left one unanswered, or had more.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
-
-impl Idle {
-    pub(super) fn new() -> Idle {
-        Idle { assigned: false, since: None, ask_at: None }
-    }
-
-    /// Something happened.
-    pub(super) fn restless(&mut self) {
-        self.since = None;
-    }
-
-    pub(super) fn assigned(&mut self) {
-        self.assigned = true;
-        self.since = None;
-    }
-
-    /// For how long everything stands at its end.
-    fn lasts(&mut self, at_end: bool, now: Instant) -> Option<Duration> {
-        if !self.assigned || !at_end {
-            self.since = None;
-            return None;
-        }
-        Some(now.duration_since(*self.since.get_or_insert(now)))
-    }
-
-    /// Whether brokers may be asked now; then not again for a while.
-    fn may_ask(&mut self, now: Instant) -> bool {
-        let may = self.ask_at.is_none_or(|at| now >= at);
-        if may {
-            self.ask_at = Some(now + ASK_AGAIN);
-        }
-        may
-    }
-}
 
 impl Conductor<'_, '_> {
     pub(super) fn is_over(&mut self) -> Result<bool, PipelineError> {
@@ -102,26 +57,5 @@ impl Conductor<'_, '_> {
             }
         }
         Ok(true)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn idleness_counts_from_assignment_and_the_end_of_every_partition() {
-        let mut idle = Idle::new();
-        let start = Instant::now();
-        let s = |n: u64| start + Duration::from_secs(n);
-        assert_eq!(idle.lasts(true, s(1)), None, "nothing is assigned yet");
-        idle.assigned();
-        assert_eq!(idle.lasts(false, s(2)), None, "there is more to read");
-        assert_eq!(idle.lasts(true, s(3)), Some(Duration::ZERO));
-        assert_eq!(idle.lasts(true, s(5)), Some(Duration::from_secs(2)));
-        idle.restless();
-        assert_eq!(idle.lasts(true, s(6)), Some(Duration::ZERO), "a message came");
-        assert_eq!(idle.lasts(false, s(7)), None);
-        assert_eq!(idle.lasts(true, s(9)), Some(Duration::ZERO), "it was away from the end meanwhile");
     }
 }

@@ -7,11 +7,9 @@ use super::{Conductor, Rebalance, Start};
 use crate::kafka::{Backoff, KafkaError};
 use crate::pipeline::PipelineError;
 use crate::pipeline::messages::Assembler;
-use crate::source::kafka::consumer::{Consumer, TopicPartition};
+use crate::source::kafka::consumer::{Consumer, TopicPartition, UNKNOWN_FOR};
 use std::time::{Duration, Instant};
 
-/// A topic that was just made is not known to every broker at once.
-const UNKNOWN_FOR: Duration = Duration::from_secs(4);
 /// A new leader may know less for a moment than the old one had told.
 const BEHIND_FOR: Duration = Duration::from_secs(15);
 
@@ -54,18 +52,6 @@ fn reach_topics(consumer: &Consumer) -> Result<(), KafkaError> {
     }
 }
 
-/// While running: a topic that stays away for a while is an error.
-pub(super) fn wait_for_topics(consumer: &Consumer) -> Result<(), KafkaError> {
-    let begun = Instant::now();
-    while let Some(missing) = consumer.missing_topic() {
-        if begun.elapsed() >= UNKNOWN_FOR {
-            return Err(KafkaError::UnknownTopic(missing));
-        }
-        std::thread::sleep(Duration::from_millis(200));
-    }
-    Ok(())
-}
-
 impl Conductor<'_, '_> {
     /// Answers what the group has decided since the last time.
     pub(super) fn answer_group(&mut self) -> Result<(), PipelineError> {
@@ -97,7 +83,7 @@ impl Conductor<'_, '_> {
         self.tell_summary();
         // Partitions whose beginning the broker must be asked for are added when it has answered.
         self.consumer.assign(&from)?;
-        self.idle.assigned();
+        self.idle.assigned(true);
         self.ask_again = Instant::now();
         self.observer.assigned(&new, self.tracks.len());
         self.ask_brokers()
@@ -113,6 +99,9 @@ impl Conductor<'_, '_> {
                 let track = self.tracks.swap_remove(at);
                 self.engine.close_lane(track.lane)?;
             }
+        }
+        if self.tracks.is_empty() {
+            self.idle.assigned(false);
         }
         if !self.tracks.iter().any(Track::has_unflushed) {
             self.open_since = None;

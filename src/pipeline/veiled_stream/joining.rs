@@ -7,11 +7,9 @@ use crate::pipeline::PipelineError;
 use crate::pipeline::messages::Assembler;
 use crate::pipeline::stream::Start;
 use crate::sink::kafka::producer::{Producer, Trouble};
-use crate::source::kafka::consumer::{Consumer, Rebalance, TopicPartition};
+use crate::source::kafka::consumer::{Consumer, Rebalance, TopicPartition, UNKNOWN_FOR};
 use std::time::{Duration, Instant};
 
-/// A topic that was just made is not known to every broker at once.
-const UNKNOWN_FOR: Duration = Duration::from_secs(4);
 /// A new leader may know less for a moment than the old one had told.
 const BEHIND_FOR: Duration = Duration::from_secs(15);
 
@@ -42,18 +40,6 @@ pub(super) fn reach(
         }
     }
     Ok(false)
-}
-
-/// While running: a topic that stays away for a while is an error.
-pub(super) fn wait_for_topics(consumer: &Consumer) -> Result<(), KafkaError> {
-    let begun = Instant::now();
-    while let Some(missing) = consumer.missing_topic() {
-        if begun.elapsed() >= UNKNOWN_FOR {
-            return Err(KafkaError::UnknownTopic(missing));
-        }
-        std::thread::sleep(Duration::from_millis(200));
-    }
-    Ok(())
 }
 
 impl Conductor<'_> {

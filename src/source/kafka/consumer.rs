@@ -17,6 +17,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+/// A topic that was just made is not known to every broker at once.
+pub const UNKNOWN_FOR: Duration = Duration::from_secs(4);
 /// How long a broker may take to say where a partition begins and ends.
 const ASKING: Duration = Duration::from_secs(2);
 
@@ -213,8 +215,20 @@ impl Consumer {
         self.assign(&[(partition.clone(), offset)]).map(|()| true)
     }
 
+    /// Waits a while for a topic of ours that went away; one that stays away is an error.
+    pub fn await_topics(&self) -> Result<(), KafkaError> {
+        let begun = Instant::now();
+        while let Some(missing) = self.missing_topic() {
+            if begun.elapsed() >= UNKNOWN_FOR {
+                return Err(KafkaError::UnknownTopic(missing));
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        Ok(())
+    }
+
     /// A topic of ours that is not there, by the brokers' word; asks without polling.
-    pub fn missing_topic(&self) -> Option<String> {
+    fn missing_topic(&self) -> Option<String> {
         let is_missing = |topic: &&String| {
             let asked = self.client.fetch_metadata(Some(topic.as_str()), ASKING);
             let error = asked.ok().and_then(|m| m.topics().iter().find(|t| t.name() == **topic)?.error());
