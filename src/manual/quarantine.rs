@@ -34,5 +34,5 @@
 //! unpacked can, under a larger `max_message_bytes`.
 //!
 //! **Discard** gives records up for good: `cdrveil quarantine discard --feed F --reason R --note "…" --yes`. The
-//! decision, its user and note stand in the batch log. Rows are removed later, by the vault, and only such as
-//! are resolved; the others go with the keys of their arrival day.
+//! decision, its user and note stand in the batch log. No row is removed by it, nor by a replay: all go with the
+//! keys of their arrival day.
