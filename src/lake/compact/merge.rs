@@ -2,12 +2,13 @@
 //! memory, however large the partition.
 
 use super::output::{Outputs, Rewritten, refused, run_of};
-use super::rows::{self, Order, STEP, gather, ids, open_group, reading_schema};
+use super::rows::{Order, STEP, gather, ids, open_group, reading_schema};
 use super::{Compacted, Layout, Limits, partitions, put};
 use crate::clock::Clock;
 use crate::failpoint;
 use crate::lake::LakeError;
 use crate::lake::delta::{DataFile, Table};
+use crate::lake::parquet::row_groups;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
@@ -179,7 +180,7 @@ impl Cursor {
     fn open(files: &Run<'_>, column: &'static str, schema: &SchemaRef) -> Result<Cursor, LakeError> {
         let mut parts = Vec::new();
         for (_, file) in files {
-            parts.extend((0..rows::row_groups(&file.path)?).map(|group| (file.path.clone(), group)));
+            parts.extend((0..row_groups(&file.path)?).map(|group| (file.path.clone(), group)));
         }
         parts.reverse();
         Ok(Cursor { parts, reader: None, column, schema: Arc::clone(schema), batch: 0, row: 0, keys: Vec::new() })

@@ -8,6 +8,7 @@ use super::output::{GROUP_ROWS, Outputs, Rewritten, refused};
 use crate::lake::LakeError;
 use crate::lake::contract::{ColumnKind, Contract};
 use crate::lake::delta::DataFile;
+use crate::lake::parquet::row_groups;
 use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, Int32Array, RecordBatch};
 use arrow::compute::{SortColumn, concat, interleave, lexsort_to_indices};
 use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef};
@@ -68,12 +69,6 @@ pub fn reading_schema(contract: &Contract) -> SchemaRef {
         Field::new(column.name, kind, column.nullable)
     });
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
-}
-
-pub fn row_groups(path: &Path) -> Result<usize, LakeError> {
-    let file = File::open(path).map_err(LakeError::io("cannot open", path))?;
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| refused(path, &e))?;
-    Ok(builder.metadata().num_row_groups())
 }
 
 /// One row group, in batches of `rows`. By itself, so that its dictionaries are not spelt out.
